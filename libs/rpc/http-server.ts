@@ -1,0 +1,138 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { createContextValues } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import { createServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { methodPath } from "./codec.ts";
+import { connectHandler, streamOnlyOnGrpc } from "./connect-handlers.ts";
+import { guardHandler, handlersOf, peerKey, refuses } from "./handler.ts";
+import type { HandlerOptions } from "./handler.ts";
+import { PortTakenError } from "./port-taken.ts";
+
+export interface HttpServerOptions extends HandlerOptions {
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+  /** Larger messages are refused with RESOURCE_EXHAUSTED. Default 32 MiB. */
+  maxReceiveBytes?: number;
+  /** What /readyz answers: true, or the reason why not. Default: always ready. */
+  ready?: () => true | string | Promise<true | string>;
+}
+
+export type RouteHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
+/**
+ * HTTP/1.1 for curl, browsers and probes: Connect and gRPC-Web for the services mounted, /healthz (the process answers),
+ * /readyz (it can work) and the routes added. No CORS headers.
+ */
+export class HttpServer implements AsyncDisposable {
+  readonly #options: HttpServerOptions;
+  readonly #server = createServer((request, response) => void this.#handle(request, response));
+  readonly #routes = new Map<string, RouteHandler>();
+  #shutdown: Promise<void> | undefined;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.route("/healthz", (_request, response) => sendText(response, 200, "ok"));
+    this.route("/readyz", async (_request, response) => {
+      const ready = (await options.ready?.()) ?? true;
+      if (ready === true) sendText(response, 200, "ok");
+      else sendText(response, 503, ready);
+    });
+  }
+
+  /**
+   * Serves the methods given. Of the others, bidirectional ones answer STREAM_ONLY_ON_GRPC, given or not, and the rest
+   * NOT_SUPPORTED.
+   */
+  mount<S extends DescService>(service: S, impl: Partial<ServiceImpl<S>>): this {
+    const readMaxBytes = this.#options.maxReceiveBytes ?? 32 * 1024 * 1024;
+    const specs = new Map(handlersOf(service, impl).map((spec) => [spec.method.name, spec]));
+    for (const method of service.methods) {
+      const message = `${service.typeName}.${method.name} is not offered here.`;
+      const spec = specs.get(method.name) ?? refuses(method, "NOT_SUPPORTED", message);
+      const handler =
+        method.methodKind === "bidi_streaming"
+          ? streamOnlyOnGrpc(method)
+          : connectHandler(guardHandler(spec, this.#options), readMaxBytes);
+      this.route(methodPath(method), (request, response) => serve(handler, request, response));
+    }
+    return this;
+  }
+
+  /** Serves one exact path, whatever the method; a later route replaces an earlier one. */
+  route(path: string, handler: RouteHandler): this {
+    this.#routes.set(path, handler);
+    return this;
+  }
+
+  /**
+   * Starts to accept requests.
+   * @returns the port
+   * @throws PortTakenError
+   */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", (error: NodeJS.ErrnoException) => {
+        reject(error.code === "EADDRINUSE" ? new PortTakenError(host, port) : error);
+      });
+      this.#server.listen({ host, port }, resolve);
+    });
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the HTTP server has no port");
+    return address.port;
+  }
+
+  /** No new connection is accepted; open requests have `graceMs` (default 10,000) to end, then they are cut. */
+  shutdown({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
+    return (this.#shutdown ??= this.#stop(graceMs));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown({ graceMs: 0 });
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    // close() also ends the connections that are idle now; those that finish later are closed at their next response.
+    const done = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    await done;
+    clearTimeout(timer);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "").split("?", 1)[0] ?? "";
+    try {
+      const handler = this.#routes.get(path);
+      if (handler === undefined) sendText(response, 404, notFound(path));
+      else await handler(request, response);
+    } catch (thrown) {
+      // Nobody is left to be told, and a caller that hangs up is no failure of ours.
+      if (response.destroyed) return;
+      this.#options.log.error("an HTTP request failed unexpectedly", { err: thrown, path });
+      if (response.headersSent) response.destroy();
+      else sendText(response, 500, "The service failed; its log says why.");
+    }
+  }
+}
+
+async function serve(handler: UniversalHandlerFn, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  // HTTP/1.0 may leave the host out, and what follows makes a URL of it.
+  const { host } = request.headers;
+  if (host === undefined || !URL.canParse(`http://${host}`)) request.headers.host = "localhost";
+  const { remoteAddress = "unknown", remotePort = 0 } = request.socket;
+  const contextValues = createContextValues().set(peerKey, `${remoteAddress}:${remotePort}`);
+  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, contextValues));
+  await universalResponseToNodeResponse(answer, response);
+}
+
+function sendText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
+}
+
+function notFound(path: string): string {
+  return `Nothing at ${path.slice(0, 200)}. A call is a POST to /<package>.<Service>/<Method> with Content-Type: application/json.`;
+}
