@@ -1,0 +1,34 @@
+import { integer, oneOf, string, url } from "#libs/config/env.ts";
+import { logLevels } from "#libs/telemetry/logger.ts";
+import { telemetryEnv } from "#libs/telemetry/env.ts";
+
+/** The variables that every service has, with the service's own ports as defaults. */
+export function hostEnv({ grpcPort, httpPort }: { grpcPort: number; httpPort: number }) {
+  return {
+    DATABASE_URL: url({
+      doc: "Postgres; each service uses a schema of its own name",
+      required: true,
+      schemes: ["postgres", "postgresql"],
+      example: "postgres://legion:secret@localhost:5432/legion",
+    }),
+    POOL_SIZE: integer({ doc: "Connections to Postgres", default: 10, min: 2, max: 200 }),
+    BIND_HOST: string({ doc: "Address the ports are opened on", default: "0.0.0.0" }),
+    GRPC_PORT: integer({ doc: "gRPC; 0 takes a free one", default: grpcPort, min: 0, max: 65_535 }),
+    HTTP_PORT: integer({
+      doc: "HTTP: Connect (JSON), /metrics, /healthz, /readyz; 0 takes a free one",
+      default: httpPort,
+      min: 0,
+      max: 65_535,
+    }),
+    LOG_LEVEL: oneOf(logLevels, { doc: "The least that is logged", default: "info" }),
+    ...telemetryEnv,
+  };
+}
+
+export interface HostConfig {
+  readonly DATABASE_URL: string;
+  readonly POOL_SIZE: number;
+  readonly BIND_HOST: string;
+  readonly GRPC_PORT: number;
+  readonly HTTP_PORT: number;
+}

@@ -1,0 +1,82 @@
+import { globSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type FileResult, runFile } from "./runner/run-file.ts";
+
+// Usage: node test/run.ts [file, folder or glob …] [--concurrency 2] [--timeout-ms 300000]
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    concurrency: { type: "string", default: "2" },
+    "timeout-ms": { type: "string", default: "300000" },
+  },
+});
+
+const files = findFiles(positionals.length > 0 ? positionals : ["test"]);
+const width = Math.max(...files.map((file) => file.length));
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    stop.abort();
+    process.exit(130);
+  });
+}
+
+const results: FileResult[] = [];
+const queue = [...files];
+await Promise.all(Array.from({ length: Math.max(1, Number(values.concurrency)) }, work));
+process.exit(summarize());
+
+async function work(): Promise<void> {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const result = await runFile(file, Number(values["timeout-ms"]), stop.signal);
+    results.push(result);
+    const { passed, failed, skipped } = result;
+    const verdict = failed.length > 0 ? "FAIL" : "ok  ";
+    const counts = tally(passed, failed.length, skipped.length);
+    console.log(`${verdict} ${file.padEnd(width)} ${(result.durationMs / 1_000).toFixed(1).padStart(6)} s  ${counts}`);
+  }
+}
+
+function findFiles(patterns: readonly string[]): string[] {
+  const found = patterns.flatMap((pattern) => {
+    const isFolder = statSync(pattern, { throwIfNoEntry: false })?.isDirectory() ?? false;
+    const matches = globSync(isFolder ? join(pattern, "**/*.test.ts") : pattern, { exclude: ["**/node_modules"] });
+    if (matches.length === 0) {
+      console.error(`No test file matches ${pattern}.`);
+      process.exit(1);
+    }
+    return matches;
+  });
+  return [...new Set(found)].toSorted();
+}
+
+/** Prints what needs attention and the totals; returns the exit code. */
+function summarize(): number {
+  for (const { file, skipped } of results) {
+    for (const { name, detail } of skipped) console.log(`\nskipped: ${name} (${file})\n  ${detail}`);
+  }
+  for (const { file, failed, output } of results) {
+    for (const { name, detail } of failed) console.log(`\nFAILED: ${name} (${file})\n${indent(detail)}`);
+    if (failed.length > 0 && output !== "") console.log(`\n  What ${file} wrote, at the end:\n${indent(output, 40)}`);
+  }
+  const passed = sum((result) => result.passed);
+  const failed = sum((result) => result.failed.length);
+  const skipped = sum((result) => result.skipped.length);
+  const skipsFail = process.env["CI"] === "true" && skipped > 0;
+  if (skipsFail) console.log("\nUnder CI=true a skipped test is a failure.");
+  console.log(`\n${tally(passed, failed, skipped)}`);
+  return failed > 0 || passed === 0 || skipsFail ? 1 : 0;
+}
+
+function sum(count: (result: FileResult) => number): number {
+  return results.reduce((total, result) => total + count(result), 0);
+}
+
+function tally(passed: number, failed: number, skipped: number): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+function indent(text: string, lines = Infinity): string {
+  return text.split("\n").slice(-lines).join("\n").replace(/^/gm, "  ");
+}
