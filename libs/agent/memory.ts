@@ -1,0 +1,49 @@
+import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
+import { getHeapStatistics } from "node:v8";
+
+// Reading the resident set costs 3.5 µs (a file of /proc): twice a task it would be a tenth of the time a small one takes.
+const sampleEveryMs = 50;
+
+/** What is told about this process's memory with each execution. */
+export class MemoryGauge implements Disposable {
+  #sampledMs = -Infinity;
+  #residentBytes = 0n;
+  #heapAfterCollectionBytes = 0n;
+  readonly #observer: PerformanceObserver;
+
+  constructor() {
+    // Told after the fact and a little late: the heap may have grown by what ran in between.
+    this.#observer = new PerformanceObserver((list) => {
+      if (!list.getEntries().some(isMajorCollection)) return;
+      this.#heapAfterCollectionBytes = BigInt(getHeapStatistics().used_heap_size);
+    });
+    this.#observer.observe({ entryTypes: ["gc"] });
+  }
+
+  /**
+   * Resident memory of the process in bytes, at most 50 ms old.
+   * @param nowMs `performance.now()`, which the caller has anyway.
+   */
+  residentBytes(nowMs: number): bigint {
+    if (nowMs - this.#sampledMs >= sampleEveryMs) {
+      this.#sampledMs = nowMs;
+      this.#residentBytes = BigInt(process.memoryUsage.rss());
+    }
+    return this.#residentBytes;
+  }
+
+  /** Heap in use after the last major collection, in bytes; 0 before one was observed. None is ever forced. */
+  get heapAfterCollectionBytes(): bigint {
+    return this.#heapAfterCollectionBytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#observer.disconnect();
+  }
+}
+
+function isMajorCollection(entry: PerformanceEntry): boolean {
+  const detail: unknown = "detail" in entry ? entry.detail : undefined;
+  if (typeof detail !== "object" || detail === null || !("kind" in detail)) return false;
+  return detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
+}
