@@ -1,0 +1,5 @@
+import { runMain } from "#libs/lifecycle/run-main.ts";
+import { readConfig } from "./config.ts";
+import { startRateLimit } from "./service.ts";
+
+await runMain("ratelimit", () => startRateLimit(readConfig(process.env)));

@@ -1,0 +1,56 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import type { LeaseRequest, LeaseResponseSchema } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import type { Counts } from "../counts.ts";
+import { namespaceOf } from "../core/plan.ts";
+import { limitNotFound, refuseNul } from "../failures.ts";
+import type { LimitsCache } from "../limits-cache.ts";
+import { lease as leaseTokens } from "../sql/lease.ts";
+import { durationFromUs } from "./durations.ts";
+
+/** How much later than for its holder a lease ends here, for clocks that run unevenly, in milliseconds. */
+const graceMs = 1_000;
+
+/**
+ * Grants at most what is wanted and what there is. A bucket's tokens and those leased out of it are together never more than
+ * its burst: what is out is not refilled, until it is returned (unspent tokens go back, once, at most what was granted) or
+ * expires (all of it then counts as spent at that moment). So tokens used within any interval are at most burst plus refill.
+ *
+ * Not guaranteed: a lease outlives a `SetLimit` that lowers its limit; its tokens can still be spent until it expires.
+ *
+ * @throws LIMIT_NOT_FOUND if an item names a limit that does not exist; then nothing is granted or returned.
+ */
+export async function lease(
+  { holderId, items }: LeaseRequest,
+  pool: ConnectionPool,
+  limits: LimitsCache,
+  counts: Counts,
+  leaseMs: number,
+): Promise<MessageInitShape<typeof LeaseResponseSchema>> {
+  refuseNul("holder_id", holderId);
+  let current = limits.current;
+  const exists = (item: { namespace: string; limit: string }) => current.find(namespaceOf(item.namespace), item.limit);
+  if (!items.every(exists)) current = await limits.refresh();
+  const wishes = items.map((item) => {
+    const stored = exists(item);
+    if (stored === undefined) throw limitNotFound(item.namespace, item.limit);
+    return {
+      limitId: stored.limitId,
+      key: item.key,
+      returns: BigInt.asIntN(64, item.returnLeaseId),
+      unspent: item.returnUnspent,
+      want: item.want,
+    };
+  });
+  const grants = await leaseTokens(pool, holderId, wishes, BigInt(leaseMs + graceMs) * 1_000n);
+  counts.leasedTokens(grants.reduce((sum, { granted }) => sum + Number(granted), 0));
+  return {
+    grants: grants.map(({ lease_id, granted, retry_us }) => ({
+      leaseId: lease_id,
+      granted,
+      ...(granted > 0n && { leaseDuration: durationFromMs(leaseMs) }),
+      ...(retry_us !== null && { retryDelay: durationFromUs(retry_us) }),
+    })),
+  };
+}

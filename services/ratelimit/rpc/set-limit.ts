@@ -1,0 +1,33 @@
+import { clone, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { LimitSchema } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
+import type { SetLimitRequest, SetLimitResponseSchema } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import { legionError } from "#libs/rpc/errors.ts";
+import { rateOf } from "../core/token-bucket.ts";
+import { namespaceOf } from "../core/plan.ts";
+import { maxLimits, setLimit as storeLimit } from "../sql/limits.ts";
+
+/**
+ * Creates or replaces a limit: in force for whatever is decided after the answer, at every replica. Buckets keep the tokens
+ * they hold, up to the new burst, unless the unit or the dimensions change: then all begin full.
+ */
+export async function setLimit(
+  request: SetLimitRequest,
+  pool: ConnectionPool,
+): Promise<MessageInitShape<typeof SetLimitResponseSchema>> {
+  const limit = clone(LimitSchema, request.limit!);
+  const rate = rateOf(limit);
+  if ("reason" in rate) {
+    const violations = [{ field: rate.field, description: rate.message }];
+    throw legionError(rate.reason, rate.message, rate.reason === "INVALID_REQUEST" ? { violations } : {});
+  }
+  limit.namespace = namespaceOf(limit.namespace);
+  delete limit.updateTime;
+  const updateTime = await storeLimit(pool, limit, rate);
+  if (updateTime === undefined) {
+    throw legionError("INVALID_REQUEST", `There are ${maxLimits} limits already, the most there can be: delete some.`);
+  }
+  limit.updateTime = timestampFromDate(updateTime);
+  return { limit };
+}

@@ -1,0 +1,71 @@
+-- Looks at up to max_rows buckets after the given one and deletes those that are full, which is what a missing row means.
+-- Returns the last one looked at, null at the end of the table.
+create function clean_buckets(
+  inout after_limit bigint,
+  inout after_key text,
+  max_rows int,
+  out deleted bigint
+) language plpgsql as $$
+declare
+  now_us bigint;
+  last_limit bigint;
+  last_key text;
+  full_ones tid[];
+begin
+  perform share_limits();
+  now_us := clock_us();
+  select b.limit_id, b.key into last_limit, last_key from buckets b
+  where (b.limit_id, b.key) > (after_limit, after_key collate "C")
+  order by b.limit_id, b.key offset max_rows - 1 limit 1;
+  -- One that somebody is deciding on is not idle, and is passed over.
+  select array_agg(t.row) into full_ones
+  from (
+    select b.ctid as row
+    from buckets b
+    left join lateral (select m.refill_grains from limits m where m.limit_id = b.limit_id offset 0) l on true
+    where (b.limit_id, b.key) > (after_limit, after_key collate "C")
+      and (last_limit is null or (b.limit_id, b.key) <= (last_limit, last_key collate "C"))
+      and (l.refill_grains is null or (b.leased = 0 and spent_at(b.spent, b.at_us, 0, l.refill_grains, now_us) = 0))
+    for update of b skip locked
+  ) t;
+  delete from buckets b where b.ctid = any (full_ones);
+  get diagnostics deleted = row_count;
+  after_limit := last_limit;
+  after_key := last_key;
+end $$;
+
+-- Ends up to max_rows leases that have expired and returns how many.
+create function clean_leases(max_rows int) returns bigint language plpgsql as $$
+declare
+  now_us bigint := clock_us();
+  bucket_limits bigint[];
+  bucket_keys text[];
+begin
+  perform share_limits();
+  select array_agg(t.limit_id order by t.limit_id, t.key), array_agg(t.key order by t.limit_id, t.key)
+  into bucket_limits, bucket_keys
+  from (
+    select distinct e.limit_id, e.key
+    from (select l.limit_id, l.key from leases l where l.expires_us <= now_us order by l.expires_us limit max_rows) e
+    cross join lateral (select from limits m where m.limit_id = e.limit_id offset 0) l
+  ) t;
+  if bucket_limits is null then return 0; end if;
+  perform lock_buckets(bucket_limits, bucket_keys);
+  return end_expired_leases(bucket_limits, bucket_keys, now_us);
+end $$;
+
+-- Deletes up to max_rows reservations made more than age_us ago and returns how many.
+create function clean_reservations(age_us bigint, max_rows int) returns bigint language plpgsql as $$
+declare
+  old tid[];
+  deleted bigint;
+begin
+  select array_agg(t.row) into old
+  from (
+    select r.ctid as row from reservations r where r.reserved_us < clock_us() - age_us
+    order by r.reserved_us limit max_rows for update skip locked
+  ) t;
+  delete from reservations r where r.ctid = any (old);
+  get diagnostics deleted = row_count;
+  return deleted;
+end $$;

@@ -1,0 +1,5 @@
+import { runMain } from "#libs/lifecycle/run-main.ts";
+import { readConfig } from "./config.ts";
+import { startWatchdog } from "./service.ts";
+
+await runMain("watchdog", () => startWatchdog(readConfig(process.env)));
