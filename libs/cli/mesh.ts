@@ -1,0 +1,72 @@
+import { meshAddresses } from "#libs/client/addresses.ts";
+import type { MeshAddresses } from "#libs/client/addresses.ts";
+import { Endpoints } from "#libs/client/endpoints.ts";
+import type { DispatcherClient } from "#libs/client/endpoints.ts";
+import { connectionError, isTransient } from "#libs/client/errors.ts";
+import { callDispatcher } from "#libs/client/unary-call.ts";
+import type { CallSettings } from "#libs/client/unary-call.ts";
+import { CliError, exitCodes } from "./cli-error.ts";
+import { probe } from "./health-check.ts";
+
+export interface MeshFlags {
+  readonly portBase?: number | undefined;
+}
+
+const callTimeoutMs = 10_000;
+
+/** The mesh that a command talks to. */
+export class Mesh implements AsyncDisposable {
+  readonly addresses: MeshAddresses;
+  readonly endpoints: Endpoints;
+
+  /** @throws ConfigError when an address in the environment cannot be understood */
+  constructor({ portBase }: MeshFlags) {
+    this.addresses = meshAddresses(process.env, portBase);
+    this.endpoints = new Endpoints(this.addresses.dispatcher);
+  }
+
+  /** @throws CliError when no Dispatcher answers */
+  async assertReachable(): Promise<void> {
+    for (const _ of this.addresses.dispatcher) {
+      const { channel } = this.endpoints;
+      if ((await probe(channel)).status !== "unreachable") return;
+      this.endpoints.failed(channel);
+    }
+    throw unreachable("Dispatcher", this.addresses.dispatcher);
+  }
+
+  /** Calls the Dispatcher; one that is there but cannot answer yet is asked again for 10 s. @throws LegionError, CliError */
+  async call<T>(call: (client: DispatcherClient, settings: CallSettings) => Promise<T>): Promise<T> {
+    await this.assertReachable();
+    try {
+      const settings = { retryForMs: callTimeoutMs, timeoutMs: callTimeoutMs };
+      return await callDispatcher(this.endpoints, settings, call);
+    } catch (error) {
+      throw orUnreachable(error, "Dispatcher", this.addresses.dispatcher);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.endpoints[Symbol.asyncDispose]();
+  }
+}
+
+/** What a person is told when nobody answers. */
+export function unreachable(service: "Registry" | "Dispatcher", targets: readonly string[]): CliError {
+  const asked = targets.join(" or ");
+  const elsewhere = `--port-base or LEGION_${service.toUpperCase()} says if it is elsewhere`;
+  return new CliError(
+    `The mesh is not reachable: no ${service} answers at ${asked}; start one with \`npm start\` (${elsewhere}).`,
+    exitCodes.unreachable,
+  );
+}
+
+/** As a CliError where nobody answers, else as it is. */
+export function orUnreachable(
+  thrown: unknown,
+  service: "Registry" | "Dispatcher",
+  targets: readonly string[],
+): unknown {
+  const error = connectionError(thrown, targets.join(" or "));
+  return isTransient(error) && error.reason === undefined ? unreachable(service, targets) : error;
+}
