@@ -1,0 +1,319 @@
+import { clone, equals, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { randomUUIDv7 } from "node:crypto";
+import type { Clock } from "#libs/clock/clock.ts";
+import { Batcher } from "#libs/db/batcher.ts";
+import { isConnectionFailure } from "#libs/db/connection-failure.ts";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { TaskSpecSchema, TaskState, WhenLimited, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import { legionError } from "#libs/rpc/errors.ts";
+import { validate } from "#libs/rpc/validate.ts";
+import type { Logger } from "#libs/telemetry/logger.ts";
+import { newTraceparent, SpanKind, startSpan, type TaskSpan } from "#libs/telemetry/task-spans.ts";
+import { checkTaskData, isPlainlyValid } from "../core/task-check.ts";
+import { findTasks, type TaskRow } from "../sql/find-tasks.ts";
+import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
+import type { Assigner } from "./assigner.ts";
+import type { InputSchemas } from "./input-schemas.ts";
+import { decodeSpec } from "./lease-book.ts";
+import type { LimitGate } from "./limit-gate.ts";
+import type { LiveRoute, RouteTable } from "./route-table.ts";
+import type { SegmentKeeper } from "./segment-keeper.ts";
+import { taskName, type HomeSession } from "./session.ts";
+import { taskAttributes } from "./spans.ts";
+import { endOf, stateOf } from "./task-view.ts";
+import type { Waiter, Waiters } from "./waiters.ts";
+
+export interface Accepted {
+  readonly taskId: string;
+  readonly state: TaskState;
+  /** False if the same task was there before. */
+  readonly created: boolean;
+  readonly traceparent: string;
+}
+
+export type AdmissionCallback = (error: Error | null, accepted?: Accepted) => void;
+
+interface Candidate {
+  readonly spec: TaskSpec;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly route: LiveRoute;
+  readonly dueTimeMs: number | null;
+  readonly waiter: Waiter | undefined;
+  session: HomeSession | undefined;
+}
+
+export interface AdmissionParts {
+  readonly pool: ConnectionPool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly routes: RouteTable;
+  readonly segments: SegmentKeeper;
+  readonly assigner: Assigner;
+  readonly limits: LimitGate;
+  readonly schemas: InputSchemas;
+  readonly waiters: Waiters;
+  readonly instanceKey: number;
+  readonly maxTaskDataBytes: number;
+  /** A task was stored with a lease: it is to be sent. */
+  onLeased(session: HomeSession, spec: TaskSpec, route: LiveRoute, stored: InsertedTask): void;
+  /** A task was stored that waits for a session. */
+  onQueued(route: LiveRoute, rank: number, taskKey: number): void;
+  /** A task was stored that waits for its time. */
+  onScheduled(dueTimeMs: number): void;
+  /** A slot that was taken for a task that did not come to be. */
+  onSlotUnused(session: HomeSession, route: LiveRoute): void;
+}
+
+/** The way in: checks a task, asks the limits, stores it, and only then says that it is accepted. */
+export class Admission {
+  readonly #parts: AdmissionParts;
+  readonly #batcher: Batcher<Candidate, Accepted | Error>;
+  /** Tasks on their way into the database, so that no batch has the same id twice. */
+  readonly #pending = new Map<string, AdmissionCallback[]>();
+  closed = false;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+    this.#batcher = new Batcher({
+      maxItems: 500,
+      maxBytes: 8 * 1024 * 1024,
+      sizeOf: ({ bytes }) => bytes.length + 100,
+      run: (candidates) => this.#store(candidates),
+    });
+  }
+
+  /** Tasks that are on their way into the database. */
+  get pending(): number {
+    return this.#batcher.size;
+  }
+
+  drain(): Promise<void> {
+    return this.#batcher.drain();
+  }
+
+  /**
+   * Accepts a task, or tells why not.
+   * @param waiter told of the task's end, also when it had ended before; forgotten if the task is not accepted.
+   */
+  submit(spec: TaskSpec, waiter: Waiter | undefined, callback: AdmissionCallback): void {
+    let name: string;
+    try {
+      if (this.closed) throw legionError("SHUTTING_DOWN", "This Dispatcher is going away; submit to another one.");
+      this.#check(spec);
+      name = taskName(spec.namespace, spec.taskId);
+    } catch (error) {
+      callback(error as Error);
+      return;
+    }
+    const span = this.#trace(spec);
+    const answer: AdmissionCallback = (error, accepted) => {
+      if (error !== null) {
+        span?.recordError(error);
+        if (waiter !== undefined) this.#parts.waiters.remove(name, waiter);
+      }
+      span?.end();
+      callback(error, accepted);
+    };
+    if (waiter !== undefined) this.#parts.waiters.add(name, waiter);
+    const route = this.#parts.routes.known(spec);
+    if (route !== undefined && this.#parts.limits.isFree(spec) && !this.#parts.schemas.has(spec)) {
+      this.#enqueue(spec, name, route, waiter, answer);
+    } else {
+      this.#prepare(spec).then(
+        (prepared) => this.#enqueue(spec, name, prepared, waiter, answer),
+        (error: unknown) => answer(toStorageError(error)),
+      );
+    }
+  }
+
+  #check(spec: TaskSpec): void {
+    if (!isPlainlyValid(spec)) validate(TaskSpecSchema, spec);
+    const problem = checkTaskData(spec.taskData, this.#parts.maxTaskDataBytes);
+    if (problem !== undefined) {
+      const violations = [{ field: "task.task_data", description: problem.message }];
+      throw legionError(problem.reason, problem.message, { violations });
+    }
+    if (spec.whenLimited === WhenLimited.WAIT) {
+      throw legionError(
+        "NOT_SUPPORTED",
+        "when_limited: WAIT is not served by this mesh; use REFUSE and try again later.",
+      );
+    }
+    if (spec.namespace === "") spec.namespace = "default";
+    if (spec.taskId === "") spec.taskId = randomUUIDv7();
+  }
+
+  /** Every task has a trace id, whether or not anybody records spans, so that there is one thing to look for in logs. */
+  #trace(spec: TaskSpec): TaskSpan | undefined {
+    const parent = { traceparent: spec.traceparent, tracestate: spec.tracestate };
+    const span = startSpan(`submit ${spec.capability}`, {
+      kind: SpanKind.SERVER,
+      parent,
+      attributes: taskAttributes(spec, "create", "submit"),
+    });
+    spec.traceparent = span.traceparent === "" ? newTraceparent() : span.traceparent;
+    return span;
+  }
+
+  async #prepare(spec: TaskSpec): Promise<LiveRoute> {
+    await this.#parts.schemas.check(spec);
+    if (!this.#parts.limits.isFree(spec)) await this.#parts.limits.admit(spec);
+    return this.#parts.routes.of(spec);
+  }
+
+  #enqueue(
+    spec: TaskSpec,
+    name: string,
+    route: LiveRoute,
+    waiter: Waiter | undefined,
+    answer: AdmissionCallback,
+  ): void {
+    const others = this.#pending.get(name);
+    if (others !== undefined) {
+      // The same id is being stored this moment; whether it is the same task can be told when it is.
+      others.push(() => this.#enqueue(spec, name, route, waiter, answer));
+      return;
+    }
+    this.#pending.set(name, []);
+    const dueTimeMs = spec.runTime === undefined ? null : timestampMs(spec.runTime);
+    const candidate: Candidate = {
+      spec,
+      name,
+      bytes: toBinary(TaskSpecSchema, spec),
+      route,
+      dueTimeMs: dueTimeMs !== null && dueTimeMs > this.#parts.clock.now() ? dueTimeMs : null,
+      waiter,
+      session: undefined,
+    };
+    this.#batcher.push(candidate, (failure, result) => {
+      const waiting = this.#pending.get(name);
+      this.#pending.delete(name);
+      if (failure !== null) answer(toStorageError(failure));
+      else if (result instanceof Error) answer(result);
+      else answer(null, result);
+      for (const next of waiting ?? []) next(null);
+    });
+  }
+
+  async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
+    const { pool, segments, assigner, instanceKey } = this.#parts;
+    const place = { segment: segments.current, olderSegments: segments.others, instanceKey };
+    const tasks: NewTask[] = candidates.map((candidate) => {
+      if (candidate.dueTimeMs === null) candidate.session = assigner.takeSlot(candidate.route);
+      return {
+        namespace: candidate.spec.namespace,
+        taskId: candidate.spec.taskId,
+        capability: candidate.spec.capability,
+        user: candidate.spec.user,
+        spec: candidate.bytes,
+        routeKey: candidate.route.routeKey,
+        rank: -candidate.spec.priority,
+        sessionKey: candidate.session?.sessionKey ?? null,
+        dueTimeMs: candidate.dueTimeMs,
+      };
+    });
+    let stored: (InsertedTask | undefined)[];
+    try {
+      stored = await insertTasks(pool, tasks, place);
+    } catch (error) {
+      for (const candidate of candidates) this.#giveBack(candidate);
+      if (!isConnectionFailure(error)) {
+        this.#parts.log.error("tasks could not be stored", { err: error, tasks: candidates.length });
+      }
+      // If only the answer was lost there are leases now that nobody here knows of; the rescuer returns them.
+      throw error;
+    }
+    const taken = candidates.filter((_candidate, index) => stored[index] === undefined);
+    for (const candidate of taken) this.#giveBack(candidate);
+    const accepted = candidates.map((candidate, index) => {
+      const task = stored[index];
+      return task === undefined ? undefined : this.#accept(candidate, task);
+    });
+    if (taken.length === 0) return accepted as Accepted[];
+    const before = await this.#compare(taken).catch(toStorageError);
+    return candidates.map(({ name }, index) => {
+      return accepted[index] ?? (before instanceof Error ? before : before.get(name)!);
+    });
+  }
+
+  #giveBack(candidate: Candidate): void {
+    if (candidate.session === undefined) return;
+    this.#parts.onSlotUnused(candidate.session, candidate.route);
+    candidate.session = undefined;
+  }
+
+  #accept({ spec, name, route, session, dueTimeMs, waiter }: Candidate, stored: InsertedTask): Accepted {
+    if (waiter !== undefined) this.#parts.waiters.locate(name, stored.segment, stored.taskKey);
+    let state: TaskState = TaskState.LEASED;
+    if (session !== undefined) {
+      this.#parts.onLeased(session, spec, route, stored);
+    } else if (dueTimeMs !== null) {
+      state = TaskState.SCHEDULED;
+      this.#parts.onScheduled(dueTimeMs);
+    } else {
+      state = TaskState.QUEUED;
+      this.#parts.onQueued(route, -spec.priority, stored.taskKey);
+    }
+    return { taskId: spec.taskId, state, created: true, traceparent: spec.traceparent };
+  }
+
+  /** For ids that were taken: the same task is accepted as it was, another one is a conflict. */
+  async #compare(candidates: readonly Candidate[]): Promise<Map<string, Accepted | Error>> {
+    const { pool, segments, waiters } = this.#parts;
+    const ids = candidates.map(({ spec }) => ({ namespace: spec.namespace, taskId: spec.taskId }));
+    const rows = await findTasks(pool, ids, segments.all);
+    const byName = new Map(rows.map((row) => [taskName(row.namespace, row.task_id), row]));
+    const answers = new Map<string, Accepted | Error>();
+    for (const { spec, name, waiter } of candidates) {
+      const row = byName.get(name);
+      if (row === undefined) {
+        const message = `The task '${spec.taskId}' was there a moment ago and is gone: its day of retention has ended. Submit it again.`;
+        answers.set(name, legionError("TASK_NOT_FOUND", message));
+        continue;
+      }
+      const answer = compareWith(spec, row);
+      answers.set(name, answer);
+      if (answer instanceof Error || waiter === undefined) continue;
+      waiters.locate(name, row.segment, row.task_key);
+      const end = endOf(row);
+      // After the receipt, as always.
+      if (end !== undefined) setImmediate(() => waiters.ended(name, end));
+    }
+    return answers;
+  }
+}
+
+function compareWith(spec: TaskSpec, row: TaskRow): Accepted | Error {
+  const before = decodeSpec(row.spec);
+  const { traceparent } = before;
+  if (equals(TaskSpecSchema, contentOf(before), contentOf(spec))) {
+    return { taskId: spec.taskId, state: stateOf(row), created: false, traceparent };
+  }
+  return legionError(
+    "TASK_ID_CONFLICT",
+    `A task '${spec.taskId}' with other content was accepted before; use another task_id, or the same content.`,
+    { metadata: { task_id: spec.taskId, namespace: spec.namespace } },
+  );
+}
+
+function contentOf(spec: TaskSpec): TaskSpec {
+  const content = clone(TaskSpecSchema, spec);
+  content.traceparent = "";
+  content.tracestate = "";
+  return content;
+}
+
+function toStorageError(error: unknown): Error {
+  if (isConnectionFailure(error)) {
+    return legionError(
+      "DATABASE_UNAVAILABLE",
+      "The database cannot be reached; whether the task was stored is not known. Submit it again with the same task_id.",
+      {
+        retryDelayMs: 500,
+      },
+    );
+  }
+  return error as Error;
+}

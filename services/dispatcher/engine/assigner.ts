@@ -1,0 +1,209 @@
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import type { Logger } from "#libs/telemetry/logger.ts";
+import type { Matcher } from "../core/matcher.ts";
+import { capabilityName, hasLabels } from "../core/route.ts";
+import type { Place } from "../core/watermark.ts";
+import { claimTasks, type ClaimedTask } from "../sql/claim-tasks.ts";
+import { waitingRoutes } from "../sql/routes.ts";
+import type { LiveRoute, RouteTable } from "./route-table.ts";
+import type { HomeSession } from "./session.ts";
+
+const largestClaim = 256;
+const claimsAtOnce = 3;
+
+/** Gives waiting tasks to sessions as their slots get free. */
+export class Assigner {
+  readonly #pool: ConnectionPool;
+  readonly #routes: RouteTable;
+  readonly #matcher: Matcher<HomeSession>;
+  readonly #instanceKey: number;
+  readonly #log: Logger;
+  /** Routes with a backlog, by capability. */
+  readonly #backlogs = new Map<string, Set<LiveRoute>>();
+  readonly #claims = new Set<Promise<void>>();
+  #scheduled = false;
+  #closed = false;
+  /** Called for each task that was leased from the queue. */
+  onClaimed: (route: LiveRoute, session: HomeSession, task: ClaimedTask) => void = () => {};
+
+  constructor(parts: {
+    pool: ConnectionPool;
+    routes: RouteTable;
+    matcher: Matcher<HomeSession>;
+    instanceKey: number;
+    log: Logger;
+  }) {
+    this.#pool = parts.pool;
+    this.#routes = parts.routes;
+    this.#matcher = parts.matcher;
+    this.#instanceKey = parts.instanceKey;
+    this.#log = parts.log;
+  }
+
+  /** Takes a slot for a task that has just come, unless others wait that it would overtake. */
+  takeSlot(route: LiveRoute): HomeSession | undefined {
+    if (this.#closed) return undefined;
+    if (route.backlog && this.#isBacklog(route)) return undefined;
+    const session = this.#matcher.take(route.namespace, route.capability, route.requiredLabels);
+    if (session === undefined) return undefined;
+    if (this.#backlogs.size > 0 && this.#hasBacklogFor(session)) {
+      this.#matcher.release(session, route.capability);
+      return undefined;
+    }
+    return session;
+  }
+
+  /** A task was put into a route's queue. */
+  queued(route: LiveRoute, place: Place): void {
+    route.insertions++;
+    route.watermark.lower(place);
+    this.#note(route);
+  }
+
+  /** Somebody else may have put tasks into a route's queue. */
+  suspect(route: LiveRoute): void {
+    route.insertions++;
+    route.watermark.reset();
+    this.#note(route);
+  }
+
+  /** Slots became free. */
+  freed(session: HomeSession): void {
+    if (this.#backlogs.size > 0 && this.#hasBacklogFor(session)) this.#schedule();
+  }
+
+  /** Gives nothing more to anybody; resolves when what was being given is given. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#claims);
+  }
+
+  /** Looks for tasks that others queued unseen; the backstop of their hints. */
+  async poll(): Promise<void> {
+    await this.#routes.refresh();
+    const quiet = [];
+    for (const route of this.#routes.all()) if (!route.backlog && !route.claiming) quiet.push(route.routeKey);
+    for (const routeKey of quiet.length > 0 ? await waitingRoutes(this.#pool, quiet) : []) {
+      const route = this.#routes.get(routeKey);
+      if (route !== undefined) this.suspect(route);
+    }
+    for (const route of this.#routes.all()) {
+      if (!route.backlog) continue;
+      route.watermark.reset();
+      this.#note(route);
+    }
+    this.#schedule();
+  }
+
+  #isBacklog(route: LiveRoute): boolean {
+    // A route that was just learned of: find out first.
+    this.#note(route);
+    return true;
+  }
+
+  #note(route: LiveRoute): void {
+    route.backlog = true;
+    const name = capabilityName(route.namespace, route.capability);
+    const routes = this.#backlogs.get(name);
+    if (routes === undefined) this.#backlogs.set(name, new Set([route]));
+    else routes.add(route);
+    this.#schedule();
+  }
+
+  #clear(route: LiveRoute): void {
+    route.backlog = false;
+    const name = capabilityName(route.namespace, route.capability);
+    const routes = this.#backlogs.get(name);
+    routes?.delete(route);
+    if (routes?.size === 0) this.#backlogs.delete(name);
+  }
+
+  #hasBacklogFor(session: HomeSession): boolean {
+    for (const capability of session.capabilities.keys()) {
+      const routes = this.#backlogs.get(capabilityName(session.namespace, capability));
+      if (routes === undefined) continue;
+      for (const route of routes) if (hasLabels(session.labels, route.requiredLabels)) return true;
+    }
+    return false;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#startClaims();
+    });
+  }
+
+  #startClaims(): void {
+    if (this.#closed) return;
+    for (const [name, routes] of [...this.#backlogs]) {
+      for (const route of [...routes]) {
+        if (this.#claims.size >= claimsAtOnce) return;
+        if (route.claiming) continue;
+        // Whoever was served goes to the end, so that capabilities, and routes which share sessions, take turns.
+        const share = Math.max(1, Math.ceil(largestClaim / routes.size));
+        const sessions = this.#takeSlots(route, share);
+        if (sessions.length === 0) continue;
+        routes.delete(route);
+        routes.add(route);
+        this.#backlogs.delete(name);
+        this.#backlogs.set(name, routes);
+        const claim = this.#claim(route, sessions).finally(() => this.#claims.delete(claim));
+        this.#claims.add(claim);
+      }
+    }
+  }
+
+  #takeSlots(route: LiveRoute, most: number): HomeSession[] {
+    const sessions: HomeSession[] = [];
+    while (sessions.length < most) {
+      const session = this.#matcher.take(route.namespace, route.capability, route.requiredLabels);
+      if (session === undefined) break;
+      sessions.push(session);
+    }
+    return sessions;
+  }
+
+  async #claim(route: LiveRoute, sessions: HomeSession[]): Promise<void> {
+    route.claiming = true;
+    const { insertions } = route;
+    let claimed: ClaimedTask[] = [];
+    let failed = false;
+    try {
+      claimed = await claimTasks(this.#pool, {
+        routeKey: route.routeKey,
+        sessionKeys: sessions.map((session) => session.sessionKey),
+        from: route.watermark.begin(),
+        instanceKey: this.#instanceKey,
+      });
+    } catch (error) {
+      // If it was committed all the same, the sweep for leases that nobody holds finds them. The poll tries again.
+      failed = true;
+      this.#log.debug("a claim failed", { err: error });
+    }
+    route.claiming = false;
+    this.#hand(route, sessions, claimed);
+    if (failed) return;
+    const last = claimed.at(-1);
+    if (last !== undefined) route.watermark.advance(last);
+    // What others put in before the watermark is found by their hint or by the poll.
+    if (claimed.length < sessions.length && insertions === route.insertions) this.#clear(route);
+    this.#schedule();
+  }
+
+  #hand(route: LiveRoute, sessions: HomeSession[], claimed: ClaimedTask[]): void {
+    const spare = new Map<number, HomeSession[]>();
+    for (const session of sessions) {
+      const list = spare.get(session.sessionKey);
+      if (list === undefined) spare.set(session.sessionKey, [session]);
+      else list.push(session);
+    }
+    for (const task of claimed) {
+      const session = spare.get(task.sessionKey)?.pop();
+      if (session !== undefined) this.onClaimed(route, session, task);
+    }
+    for (const list of spare.values()) for (const session of list) this.#matcher.release(session, route.capability);
+  }
+}

@@ -1,0 +1,80 @@
+import type { Clock } from "#libs/clock/clock.ts";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { nextDueDelayMs, releaseDue } from "../sql/release-due.ts";
+import type { LiveRoute, RouteTable } from "./route-table.ts";
+
+const releasedAtOnce = 1_000;
+// Others schedule tasks too, so nobody rests for longer than this.
+const longestRestMs = 1_000;
+
+/** Moves tasks into the queue when their time has come: of a schedule, or of the end of a retry's rest. */
+export class DueTimer implements Disposable {
+  readonly #pool: ConnectionPool;
+  readonly #clock: Clock;
+  readonly #routes: RouteTable;
+  readonly #onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
+  readonly #onError: (error: unknown) => void;
+  #timer: Disposable | undefined;
+  #nextMs = Infinity;
+  #running = false;
+  #stopped = false;
+
+  constructor(parts: {
+    pool: ConnectionPool;
+    clock: Clock;
+    routes: RouteTable;
+    onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
+    onError: (error: unknown) => void;
+  }) {
+    this.#pool = parts.pool;
+    this.#clock = parts.clock;
+    this.#routes = parts.routes;
+    this.#onQueued = parts.onQueued;
+    this.#onError = parts.onError;
+  }
+
+  /** A task is due that long from now. */
+  expect(delayMs: number): void {
+    if (this.#stopped) return;
+    const atMs = this.#clock.monotonic() + Math.min(Math.max(1, delayMs), longestRestMs);
+    if (atMs >= this.#nextMs) return;
+    this.#nextMs = atMs;
+    // The round that is under way may not have seen it.
+    if (this.#running) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = this.#clock.setTimer(() => void this.#run(), atMs - this.#clock.monotonic());
+  }
+
+  /** Releases all that is due. */
+  async tick(): Promise<void> {
+    for (;;) {
+      const released = await releaseDue(this.#pool, releasedAtOnce);
+      for (const { route_key, rank, task_key } of released) {
+        const route = this.#routes.get(route_key);
+        if (route !== undefined) this.#onQueued(route, rank, task_key);
+      }
+      if (released.length < releasedAtOnce) return;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopped = true;
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    this.#nextMs = Infinity;
+    let restMs = longestRestMs;
+    try {
+      await this.tick();
+      restMs = (await nextDueDelayMs(this.#pool)) ?? longestRestMs;
+    } catch (error) {
+      this.#onError(error);
+    }
+    this.#running = false;
+    const expectedMs = this.#nextMs - this.#clock.monotonic();
+    this.#nextMs = Infinity;
+    this.expect(Math.min(restMs, expectedMs));
+  }
+}

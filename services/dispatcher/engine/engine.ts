@@ -1,0 +1,219 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { systemClock } from "#libs/clock/clock.ts";
+import { hostPortText } from "#libs/config/env.ts";
+import { retryWhileDisconnected } from "#libs/db/connection-failure.ts";
+import { Notifier } from "#libs/db/notifier.ts";
+import { OutcomeSchema } from "#libs/proto/legion/common/v1/outcome_pb.ts";
+import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import { RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import { WatchdogService } from "#libs/proto/legion/watchdog/v1/watchdog_service_pb.ts";
+import { createClient, GrpcChannel } from "#libs/rpc/grpc-client.ts";
+import { SchemaValidator } from "#libs/schema/schema-validator.ts";
+import type { ServiceHost } from "#libs/service/service-host.ts";
+import { boundedLabel } from "#libs/telemetry/metrics.ts";
+import type { DispatcherConfig } from "../config.ts";
+import { Matcher } from "../core/matcher.ts";
+import { findOutcomes } from "../sql/find-tasks.ts";
+import { Admission } from "./admission.ts";
+import { AgentFrames } from "./agent-frames.ts";
+import { Assigner } from "./assigner.ts";
+import { Cancellation } from "./cancellation.ts";
+import { DueTimer } from "./due-timer.ts";
+import { Finisher, type FinisherEvents } from "./finisher.ts";
+import { Handover } from "./handover.ts";
+import { Hints } from "./hints.ts";
+import { Home } from "./home.ts";
+import { InputSchemas } from "./input-schemas.ts";
+import { Instance } from "./instance.ts";
+import { decodeSpec, LeaseBook } from "./lease-book.ts";
+import { LimitGate } from "./limit-gate.ts";
+import { observeEngine } from "./observe.ts";
+import { RouteTable, type LiveRoute } from "./route-table.ts";
+import { Samples } from "./samples.ts";
+import { SegmentKeeper } from "./segment-keeper.ts";
+import type { HomeSession } from "./session.ts";
+import { TaskReader } from "./task-reader.ts";
+import { Waiters } from "./waiters.ts";
+
+const clock = systemClock;
+
+/** The Dispatcher's state and all that works on it, put together. */
+export type Engine = Awaited<ReturnType<typeof buildEngine>>;
+
+export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
+  const { pool, log, metrics } = host;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  const instance = await Instance.register(pool, clock, {
+    instanceId: host.instanceId,
+    leaseMs: config.INSTANCE_LEASE,
+  });
+  const { instanceKey } = instance;
+  const segments = new SegmentKeeper(pool, config.RETENTION, log);
+  const schemas = new InputSchemas(pool, host.use(new SchemaValidator()));
+  const routes = new RouteTable(pool);
+  await Promise.all([segments.tick(), schemas.refresh(), routes.refresh()]);
+
+  const notifier = host.use(
+    new Notifier({
+      connectionString: config.DATABASE_URL,
+      applicationName: "legion-dispatcher-hints",
+      onError: (err) => log.debug("the connection for hints broke", { err }),
+    }),
+  );
+  const hints = new Hints(notifier, instance);
+  const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
+  const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
+  const limits = new LimitGate(createClient(RateLimitService, rateLimit), log);
+  const dropped = metrics.counter("samples_dropped_total", "Execution samples given up because the Watchdog was away");
+  const samples = new Samples(createClient(WatchdogService, watchdog), clock, dropped);
+
+  const capabilityLabel = boundedLabel([], 100);
+  const waiters = new Waiters();
+  const matcher = new Matcher<HomeSession>();
+  const leases = new LeaseBook(matcher, clock);
+  const assigner = new Assigner({ pool, routes, matcher, instanceKey, log });
+  const dueTimer = host.use(
+    new DueTimer({
+      pool,
+      clock,
+      routes,
+      onQueued: queued,
+      onError: (err) => log.debug("due tasks could not be released", { err }),
+    }),
+  );
+  const observed = observeEngine({ metrics, matcher, leases, capabilityLabel });
+  const finisher = new Finisher(pool, clock, log, finished({ waiters, hints, assigner, dueTimer, observed, lookUp }));
+  const handover = new Handover({
+    clock,
+    matcher,
+    leases,
+    finisher,
+    waiters,
+    timeToStart: observed.timeToStart,
+    capabilityLabel,
+  });
+  const onReady = (session: HomeSession): void => assigner.freed(session);
+  const home = new Home({ pool, clock, log, matcher, leases, finisher, routes, schemas, instanceKey, signal, onReady });
+  const frames = new AgentFrames({
+    pool,
+    matcher,
+    leases,
+    finisher,
+    waiters,
+    samples,
+    limits,
+    segments,
+    routes,
+    log,
+    maxResultBytes: config.MAX_RESULT_BYTES,
+    signal,
+    onReady,
+  });
+  const reader = new TaskReader({ pool, segments, routes, matcher });
+  const cancellation = new Cancellation({ pool, reader, routes, leases, frames, waiters, hints, instance });
+  const admission = new Admission({
+    pool,
+    clock,
+    log,
+    routes,
+    segments,
+    assigner,
+    limits,
+    schemas,
+    waiters,
+    instanceKey,
+    maxTaskDataBytes: config.MAX_TASK_DATA_BYTES,
+    onLeased: (session, spec, route, stored) =>
+      handover.send(session, spec, route, {
+        ...stored,
+        attempt: 1,
+        rank: -spec.priority,
+        submitter: instanceKey,
+        submitTimeMs: clock.now(),
+      }),
+    onQueued: queued,
+    onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
+    onSlotUnused: (session, route) => matcher.release(session, route.capability),
+  });
+
+  leases.onFreed = onReady;
+  assigner.onClaimed = (route, session, { spec, ...claimed }) =>
+    handover.send(session, decodeSpec(spec), route, claimed);
+
+  function queued(route: LiveRoute, rank: number, taskKey: number): void {
+    assigner.queued(route, { rank, taskKey });
+    // Sessions with free slots, or with the labels, may be at another home.
+    if (route.requiredLabels.length > 0 || !matcher.hasFree(route.namespace, route.capability)) {
+      hints.queued(route.routeKey);
+    }
+  }
+
+  /** Tells waiters of outcomes that were recorded elsewhere, or here by a statement whose answer was lost. */
+  async function lookUp(tasks: { segment: number; taskKey: number; taskName: string }[]): Promise<void> {
+    const names = new Map(tasks.map(({ taskKey, taskName }) => [taskKey, taskName]));
+    for (const row of await retryWhileDisconnected(() => findOutcomes(pool, tasks), { signal })) {
+      const outcome = fromBinary(OutcomeSchema, row.outcome);
+      waiters.ended(names.get(row.task_key)!, { state: row.state, attempt: row.attempt, outcome });
+    }
+  }
+
+  return {
+    instance,
+    segments,
+    schemas,
+    routes,
+    hints,
+    limits,
+    samples,
+    waiters,
+    matcher,
+    leases,
+    assigner,
+    dueTimer,
+    finisher,
+    home,
+    frames,
+    reader,
+    cancellation,
+    admission,
+    stopping,
+    lookUp,
+    capabilityLabel,
+  };
+}
+
+function finished(parts: {
+  waiters: Waiters;
+  hints: Hints;
+  assigner: Assigner;
+  dueTimer: DueTimer;
+  observed: ReturnType<typeof observeEngine>;
+  lookUp(tasks: { segment: number; taskKey: number; taskName: string }[]): Promise<void>;
+}): FinisherEvents {
+  const { waiters, hints, assigner, dueTimer, observed } = parts;
+  return {
+    ended(ending, { state, outcome }) {
+      observed.ended(ending, state);
+      waiters.ended(ending.taskName, { state, attempt: ending.attempt, outcome });
+      hints.ended(ending.submitter, ending.taskKey);
+    },
+    again(ending, { attempts, delayMs, failure }) {
+      const route = ending.route as LiveRoute;
+      if (delayMs > 0) {
+        dueTimer.expect(delayMs);
+      } else {
+        assigner.queued(route, ending);
+        hints.queued(route.routeKey);
+      }
+      if (!waiters.isAwaited(ending.taskName)) return;
+      const state = delayMs > 0 ? TaskState.SCHEDULED : TaskState.QUEUED;
+      waiters.changed(ending.taskName, { state, attempt: attempts, agentId: "", lastFailure: failure });
+    },
+    lost(ending) {
+      // Without a place by which it could be told, nobody waits for it.
+      if (waiters.isAwaited(ending.taskName)) void parts.lookUp([ending]).catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,179 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "#libs/clock/clock.ts";
+import { Batcher } from "#libs/db/batcher.ts";
+import { isConnectionFailure, retryWhileDisconnected } from "#libs/db/connection-failure.ts";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { FailedSchema, OutcomeSchema } from "#libs/proto/legion/common/v1/outcome_pb.ts";
+
+import type { Logger } from "#libs/telemetry/logger.ts";
+import { unspecified } from "../core/task-state.ts";
+import { canceled, type Decision } from "../core/outcomes.ts";
+import { resolveAttempts, type Resolution, type Resolved } from "../sql/resolve-attempts.ts";
+import type { Route } from "../core/route.ts";
+import { traceFinish } from "./tracing.ts";
+
+/** An attempt as far as ending it goes; a `Lease` is one. */
+export interface Ending {
+  readonly taskKey: number;
+  readonly segment: number;
+  readonly attempt: number;
+  readonly session: { readonly sessionKey: number; readonly agentId: string };
+  readonly route: Route;
+  readonly rank: number;
+  readonly taskName: string;
+  readonly submitter: number;
+  /** Where the end's span belongs; undefined: it gets none. */
+  readonly traceparent?: string;
+  readonly tracestate?: string;
+  /** When it was leased, milliseconds, monotonic; undefined: not known here. */
+  readonly startedMs?: number;
+}
+
+export interface FinisherEvents {
+  /** The outcome of a task is recorded. */
+  ended(ending: Ending, decision: Extract<Decision, { kind: "final" }>): void;
+  /** The task waits again. */
+  again(ending: Ending, decision: Extract<Decision, { kind: "again" }>): void;
+  /** The lease was not there any more: lost to somebody else, or resolved by a statement whose answer was lost. */
+  lost(ending: Ending): void;
+}
+
+/** Tasks that something is being done to. */
+export interface Followed extends Disposable {
+  has(taskKey: number): boolean;
+}
+
+interface Item {
+  resolution: Resolution;
+  readonly ending: Ending;
+  decision: Decision;
+  readonly done: ((held: boolean) => void) | undefined;
+  readonly startMs: number;
+}
+
+/** Ends attempts, durably: group commit, repeated while Postgres is away, since repeating is harmless. */
+export class Finisher implements AsyncDisposable {
+  readonly #pool: ConnectionPool;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #events: FinisherEvents;
+  readonly #stopping = new AbortController();
+  /** Tasks whose end is on its way into the database. */
+  readonly #pending = new Set<number>();
+  readonly #followers = new Set<Set<number>>();
+  readonly #batcher: Batcher<Item, boolean>;
+
+  constructor(pool: ConnectionPool, clock: Clock, log: Logger, events: FinisherEvents) {
+    this.#pool = pool;
+    this.#clock = clock;
+    this.#log = log;
+    this.#events = events;
+    this.#batcher = new Batcher({
+      maxItems: 500,
+      maxBytes: 8 * 1024 * 1024,
+      sizeOf: ({ resolution }) => (resolution.outcome?.length ?? 0) + 100,
+      run: (items) => this.#run(items),
+    });
+  }
+
+  /**
+   * The tasks whose end is on its way into the database now or will be as long as this is in use. Whoever looks for leases
+   * that nobody holds begins it before the look: theirs are still found, and are held.
+   */
+  follow(): Followed {
+    const followed = new Set(this.#pending);
+    this.#followers.add(followed);
+    return {
+      has: (taskKey) => followed.has(taskKey),
+      [Symbol.dispose]: () => this.#followers.delete(followed),
+    };
+  }
+
+  /**
+   * @param done told when it is committed, and whether the lease was still there. Not called if it could not be committed
+   *   before this process ended.
+   */
+  finish(ending: Ending, decision: Decision, done?: (held: boolean) => void): void {
+    this.#pending.add(ending.taskKey);
+    for (const followed of this.#followers) followed.add(ending.taskKey);
+    const item = { resolution: toResolution(ending, decision), ending, decision, done, startMs: this.#clock.now() };
+    this.#batcher.push(item, (error, held) => this.#settled(item, error, held ?? false));
+  }
+
+  /** Resolves when everything that was given is committed, or cannot be. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.#batcher.drain();
+  }
+
+  async #run(items: Item[]): Promise<boolean[]> {
+    try {
+      const resolved = await retryWhileDisconnected(
+        () =>
+          resolveAttempts(
+            this.#pool,
+            items.map((item) => item.resolution),
+          ),
+        { signal: this.#stopping.signal },
+      );
+      return await this.#cancelInstead(items, resolved);
+    } catch (error) {
+      if (isConnectionFailure(error) || items.length === 1) throw error;
+      // One of them cannot be stored; it must not take the others with it.
+      const middle = items.length >> 1;
+      const halves = await Promise.all([this.#run(items.slice(0, middle)), this.#run(items.slice(middle))]);
+      return halves.flat();
+    }
+  }
+
+  /** Somebody asked for these tasks to be canceled after their attempts' ends were decided: decides anew. */
+  async #cancelInstead(items: Item[], resolved: Resolved[]): Promise<boolean[]> {
+    const late: Item[] = [];
+    for (const [index, item] of items.entries()) {
+      const answer = resolved[index];
+      if (typeof answer !== "object") continue;
+      item.decision = canceled(answer.cancelReason);
+      item.resolution = toResolution(item.ending, item.decision);
+      late.push(item);
+    }
+    if (late.length === 0) return resolved as boolean[];
+    const again = await this.#run(late);
+    return resolved.map((answer) => (typeof answer === "object" ? again.shift()! : answer));
+  }
+
+  #settled({ ending, decision, done, startMs }: Item, error: Error | null, held: boolean): void {
+    this.#pending.delete(ending.taskKey);
+    if (error !== null) {
+      // The lease stays as it is; the sweep for leases that nobody holds gives the task to somebody else.
+      this.#log.error("an attempt's end could not be stored", { err: error, task_key: ending.taskKey });
+      // Whoever sent it must send it again, to the next process: nothing is acknowledged that is not recorded.
+      if (isConnectionFailure(error)) return;
+    } else if (!held) {
+      this.#events.lost(ending);
+    } else if (decision.kind === "final") {
+      traceFinish(ending, decision, { startMs, clock: this.#clock });
+      this.#events.ended(ending, decision);
+    } else {
+      traceFinish(ending, decision, { startMs, clock: this.#clock });
+      this.#events.again(ending, decision);
+    }
+    done?.(held);
+  }
+}
+
+function toResolution(ending: Ending, decision: Decision): Resolution {
+  const fence = { taskKey: ending.taskKey, attempt: ending.attempt, sessionKey: ending.session.sessionKey };
+  if (decision.kind === "final") {
+    const outcome = toBinary(OutcomeSchema, decision.outcome);
+    return { ...fence, state: decision.state, outcome, attempts: 0, lastFailure: null, delayMs: 0 };
+  }
+  const lastFailure = decision.failure ? toBinary(FailedSchema, create(FailedSchema, decision.failure)) : null;
+  return {
+    ...fence,
+    state: unspecified,
+    outcome: null,
+    attempts: decision.attempts,
+    lastFailure,
+    delayMs: decision.delayMs,
+  };
+}

@@ -1,0 +1,55 @@
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import type { Logger } from "#libs/telemetry/logger.ts";
+import { dropSegment, forgetSessions, makeSegments, readSegments, type Segments } from "../sql/segments.ts";
+
+const dayMs = 86_400_000;
+
+/** Keeps the days' partitions: makes the next one in time, drops those that are past retention. */
+export class SegmentKeeper {
+  readonly #pool: ConnectionPool;
+  readonly #retentionMs: number;
+  readonly #log: Logger;
+  #segments: Segments = { current: 0, all: [] };
+
+  constructor(pool: ConnectionPool, retentionMs: number, log: Logger) {
+    this.#pool = pool;
+    this.#retentionMs = retentionMs;
+    this.#log = log;
+  }
+
+  /** Where new tasks go. */
+  get current(): number {
+    return this.#segments.current;
+  }
+
+  /** Where an id that is given again may be found, beside the current one. */
+  get others(): number[] {
+    return this.#segments.all.filter((segment) => segment !== this.#segments.current);
+  }
+
+  get all(): readonly number[] {
+    return this.#segments.all;
+  }
+
+  /** One round: also to be run before the first task is taken. */
+  async tick(): Promise<void> {
+    const before = await readSegments(this.#pool);
+    if (!before.all.includes(before.current + 1)) await makeSegments(this.#pool);
+    this.#segments = await readSegments(this.#pool);
+    const { current, all } = this.#segments;
+    // A segment's last task came at its end, so it is kept for that much longer.
+    const oldest = current - 1 - Math.ceil(this.#retentionMs / dayMs);
+    for (const segment of all) if (segment < oldest) await this.#drop(segment, current);
+  }
+
+  async #drop(segment: number, moveTo: number): Promise<void> {
+    try {
+      await dropSegment(this.#pool, segment, { moveTo, retentionMs: this.#retentionMs });
+      await forgetSessions(this.#pool, 2 * this.#retentionMs + dayMs);
+      this.#segments = await readSegments(this.#pool);
+      this.#log.info("dropped a day of finished tasks", { segment });
+    } catch (error) {
+      this.#log.info("could not drop a day of finished tasks yet; trying again", { segment, err: error });
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { TaskState, type Task } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import { legionError } from "#libs/rpc/errors.ts";
+import type { Matcher } from "../core/matcher.ts";
+import { findQueued, findTasks, type TaskRow } from "../sql/find-tasks.ts";
+import { decodeSpec } from "./lease-book.ts";
+import type { RouteTable } from "./route-table.ts";
+import type { SegmentKeeper } from "./segment-keeper.ts";
+import type { HomeSession } from "./session.ts";
+import { stateOf, toTask } from "./task-view.ts";
+import { queuedReason } from "./waiting-reason.ts";
+
+/** Looks tasks up. */
+export class TaskReader {
+  readonly #pool: ConnectionPool;
+  readonly #segments: SegmentKeeper;
+  readonly #routes: RouteTable;
+  readonly #matcher: Matcher<HomeSession>;
+
+  constructor(parts: {
+    pool: ConnectionPool;
+    segments: SegmentKeeper;
+    routes: RouteTable;
+    matcher: Matcher<HomeSession>;
+  }) {
+    this.#pool = parts.pool;
+    this.#segments = parts.segments;
+    this.#routes = parts.routes;
+    this.#matcher = parts.matcher;
+  }
+
+  /** @throws ConnectError TASK_NOT_FOUND */
+  async find(namespace: string, taskId: string): Promise<TaskRow> {
+    const [row] = await findTasks(this.#pool, [{ namespace: namespace || "default", taskId }], this.#segments.all);
+    if (row === undefined) {
+      throw legionError(
+        "TASK_NOT_FOUND",
+        `There is no task '${taskId}' in the namespace '${namespace || "default"}'. It was never accepted, or it is past its retention.`,
+      );
+    }
+    return row;
+  }
+
+  async get(namespace: string, taskId: string): Promise<Task> {
+    const row = await this.find(namespace, taskId);
+    return this.describe(row, { payloads: true });
+  }
+
+  /** A stored task as clients see it, with the reason why it waits. */
+  async describe(row: TaskRow, options: { payloads: boolean }): Promise<Task> {
+    const state = stateOf(row);
+    if (state === TaskState.SCHEDULED) {
+      const task = toTask(row, options);
+      task.waitingReason = task.lastFailure
+        ? `attempt ${task.attempt} failed (${task.lastFailure.code}: ${task.lastFailure.message}); it is tried again when its rest is over`
+        : "its run time has not come yet";
+      return task;
+    }
+    if (state !== TaskState.QUEUED) return toTask(row, options);
+    const spec = decodeSpec(row.spec);
+    const route = await this.#routes.of(spec);
+    const queued = await findQueued(this.#pool, {
+      routeKey: route.routeKey,
+      rank: -spec.priority,
+      taskKey: row.task_key,
+    });
+    const task = toTask(row, { ...options, queued });
+    task.waitingReason = queuedReason(this.#matcher, spec, queued?.ahead);
+    return task;
+  }
+}

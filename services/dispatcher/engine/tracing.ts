@@ -1,0 +1,66 @@
+import type { Clock } from "#libs/clock/clock.ts";
+import { attribute } from "#libs/telemetry/attributes.ts";
+import { isTracing, recordSpan, SpanKind } from "#libs/telemetry/task-spans.ts";
+import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import type { Decision } from "../core/outcomes.ts";
+import type { Ending } from "./finisher.ts";
+import type { Lease } from "./session.ts";
+import { taskAttributes } from "./spans.ts";
+
+/** The spans of a task's way to its agent. @returns the context that its execution is a child of. */
+export function traceAssignment(
+  lease: Lease,
+  spec: TaskSpec,
+  { waitedSinceMs, clock }: { waitedSinceMs: number; clock: Clock },
+): { traceparent: string; tracestate: string } {
+  if (!isTracing()) return lease;
+  const nowMs = clock.now();
+  const { agentId, name, version, sessionId } = lease.session;
+  recordSpan(`wait ${spec.capability}`, {
+    parent: lease,
+    attributes: taskAttributes(spec, "create", "wait", { [attribute.attempt]: lease.attempt }),
+    startTimeMs: Math.min(waitedSinceMs, nowMs),
+    endTimeMs: nowMs,
+  });
+  return recordSpan(`assign ${spec.capability}`, {
+    kind: SpanKind.PRODUCER,
+    parent: lease,
+    attributes: taskAttributes(spec, "send", "assign", {
+      [attribute.attempt]: lease.attempt,
+      [attribute.agentId]: agentId,
+      [attribute.agentName]: name,
+      [attribute.agentVersion]: version,
+      [attribute.sessionId]: sessionId,
+    }),
+    startTimeMs: nowMs,
+    endTimeMs: clock.now(),
+  });
+}
+
+/** The span of an attempt's end: its outcome committed, or the task put back. */
+export function traceFinish(
+  ending: Ending,
+  decision: Decision,
+  { startMs, clock }: { startMs: number; clock: Clock },
+): void {
+  const { traceparent, tracestate } = ending;
+  if (!isTracing() || traceparent === undefined) return;
+  const [namespace = "", taskId = ""] = ending.taskName.split("\n");
+  const outcome = decision.kind === "final" ? (decision.outcome.kind.case ?? "") : "retry";
+  const failure =
+    decision.kind === "again"
+      ? decision.failure
+      : decision.outcome.kind.case === "failed"
+        ? decision.outcome.kind.value
+        : undefined;
+  recordSpan(`finish ${ending.route.capability}`, {
+    parent: { traceparent, tracestate },
+    attributes: taskAttributes({ namespace, taskId, capability: ending.route.capability }, "settle", "finish", {
+      [attribute.attempt]: ending.attempt,
+      [attribute.outcome]: outcome,
+    }),
+    startTimeMs: startMs,
+    endTimeMs: clock.now(),
+    ...(failure && { error: `${failure.code}: ${failure.message}` }),
+  });
+}

@@ -1,0 +1,5 @@
+import { runMain } from "#libs/lifecycle/run-main.ts";
+import { readConfig } from "./config.ts";
+import { startDispatcher } from "./service.ts";
+
+await runMain("dispatcher", () => startDispatcher(readConfig(process.env)));

@@ -1,0 +1,29 @@
+import type { RunTaskRequest } from "#libs/proto/legion/dispatcher/v1/dispatcher_service_pb.ts";
+import type { Task } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import type { Admission } from "../engine/admission.ts";
+import { taskName } from "../engine/session.ts";
+import type { TaskReader } from "../engine/task-reader.ts";
+import type { TaskEnd, Waiter, Waiters } from "../engine/waiters.ts";
+
+export async function runTask(
+  { task }: RunTaskRequest,
+  { admission, waiters, reader }: { admission: Admission; waiters: Waiters; reader: TaskReader },
+  signal: AbortSignal,
+): Promise<{ task: Task }> {
+  const spec = task!;
+  const end = Promise.withResolvers<TaskEnd>();
+  const waiter: Waiter = { ended: end.resolve };
+  await new Promise<void>((resolve, reject) => {
+    admission.submit(spec, waiter, (error) => (error === null ? resolve() : reject(error)));
+  });
+  const gone = (): void => end.reject(signal.reason as Error);
+  signal.addEventListener("abort", gone, { once: true });
+  try {
+    if (signal.aborted) gone();
+    await end.promise;
+  } finally {
+    signal.removeEventListener("abort", gone);
+    waiters.remove(taskName(spec.namespace, spec.taskId), waiter);
+  }
+  return { task: await reader.get(spec.namespace, spec.taskId) };
+}

@@ -1,0 +1,83 @@
+import { byteaArray, float8Array, int2Array, int4Array, int8Array } from "#libs/db/binary-array.ts";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { prepared } from "#libs/db/statement.ts";
+
+/** What becomes of a leased attempt: it ends the task, or the task waits again. */
+export interface Resolution {
+  readonly taskKey: number;
+  readonly attempt: number;
+  readonly sessionKey: number;
+  /** A final TaskState, or 0: the task waits again. */
+  readonly state: number;
+  /** An encoded Outcome, for a final state. */
+  readonly outcome: Uint8Array | null;
+  /** For a task that waits again: the attempts used up so far, why the last one failed, and how long it rests first. */
+  readonly attempts: number;
+  readonly lastFailure: Uint8Array | null;
+  readonly delayMs: number;
+}
+
+/** Whether the lease was there; or, if the attempt did not succeed and its task is to be canceled, why: then it is left. */
+export type Resolved = boolean | { readonly cancelReason: string };
+
+const statement = prepared<{ ord: number; cancel_reason: string | null }>(
+  "resolve_attempts",
+  `
+  with input as materialized (
+    select * from unnest(
+      $1::int8[], $2::int4[], $3::int8[], $4::int2[], $5::bytea[], $6::int4[], $7::bytea[], $8::float8[]
+    ) with ordinality
+      as u (task_key, attempt, session_key, state, outcome, attempts, last_failure, delay_ms, ord)
+  ), held as (
+    -- The fence: no row, no right to say how it came out.
+    delete from leases l using input i
+    where l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
+      -- A request to cancel may have come since this was decided: COMPLETED and CANCELED are all that can follow it.
+      and (l.cancel_reason is null or i.state in (4, 6))
+    returning i.task_key, l.segment, i.attempt, i.session_key, i.state, i.outcome, i.attempts, i.last_failure, i.delay_ms,
+      i.ord, l.route_key, l.rank, l.submitter, l.start_time
+  ), ended as (
+    insert into outcomes (segment, task_key, state, attempt, session_key, start_time, finish_time, outcome)
+    select segment, task_key, state, attempt, session_key, start_time, now(), outcome from held where state > 0
+  ), queued as (
+    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure)
+    select route_key, rank, task_key, segment, attempts, submitter, last_failure
+    from held where state = 0 and delay_ms <= 0
+  ), waiting as (
+    insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter, last_failure)
+    select task_key, now() + delay_ms * interval '1 ms', route_key, rank, segment, attempts, submitter, last_failure
+    from held where state = 0 and delay_ms > 0
+  ), counted as (
+    insert into counter_changes (completed, failed, canceled, dead)
+    select count(*) filter (where state = 4), count(*) filter (where state in (5, 7)), count(*) filter (where state = 6),
+      count(*) filter (where state = 7)
+    from held having count(*) filter (where state > 0) > 0
+  )
+  select ord::int4, null as cancel_reason from held
+  union all
+  select i.ord::int4, l.cancel_reason
+  from input i join leases l on l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
+  where i.state not in (4, 6) and l.cancel_reason is not null`,
+);
+
+/**
+ * Ends leases, each under its fence, and stores what comes after them, in one statement. Safe to repeat.
+ * @returns one for each. False means that the lease was lost, or resolved before.
+ */
+export async function resolveAttempts(pool: ConnectionPool, resolutions: readonly Resolution[]): Promise<Resolved[]> {
+  const rows = await pool.run(statement, [
+    int8Array(resolutions.map((resolution) => resolution.taskKey)),
+    int4Array(resolutions.map((resolution) => resolution.attempt)),
+    int8Array(resolutions.map((resolution) => resolution.sessionKey)),
+    int2Array(resolutions.map((resolution) => resolution.state)),
+    byteaArray(resolutions.map((resolution) => resolution.outcome)),
+    int4Array(resolutions.map((resolution) => resolution.attempts)),
+    byteaArray(resolutions.map((resolution) => resolution.lastFailure)),
+    float8Array(resolutions.map((resolution) => resolution.delayMs)),
+  ]);
+  const resolved = new Array<Resolved>(resolutions.length).fill(false);
+  for (const { ord, cancel_reason: cancelReason } of rows) {
+    resolved[ord - 1] = cancelReason === null ? true : { cancelReason };
+  }
+  return resolved;
+}

@@ -1,0 +1,5 @@
+import { runMain } from "#libs/lifecycle/run-main.ts";
+import { readConfig } from "./config.ts";
+import { startRegistry } from "./service.ts";
+
+await runMain("registry", () => startRegistry(readConfig(process.env)));
