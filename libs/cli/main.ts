@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { LegionError } from "#libs/client/errors.ts";
 import { exitCodes } from "./cli-error.ts";
+import { behindCommand } from "./leading-options.ts";
 import { buildProgram } from "./program.ts";
 import { note, paint, printable } from "./terminal.ts";
 
@@ -13,7 +14,7 @@ export async function main(args: readonly string[]): Promise<void> {
   process.stderr.on("error", () => {});
   let exitCode = 0;
   try {
-    await buildProgram((code) => (exitCode = code)).parseAsync(args, { from: "user" });
+    await buildProgram((code) => (exitCode = code)).parseAsync(behindCommand(args), { from: "user" });
   } catch (error) {
     exitCode = tell(error);
   }

@@ -29,7 +29,7 @@ const addFormats = (require("ajv-formats") as { default: (ajv: Ajv07, options: o
 const schemasAnInstance = 100;
 const instances = new Map<string, { readonly ajv: Ajv07; uses: number }>();
 
-/** Runs code made from the schema, so only inside a worker, under a time limit. @throws when the schema is not valid */
+/** Runs code made from the schema, so only in the thread, under a time limit. @throws when the schema is not valid */
 export function compileCheck(schema: Schema): (data: unknown, bytes: number) => Violation[] {
   const first = compile(schema, false);
   let all: ValidateFunction | undefined;

@@ -1,23 +1,23 @@
 import { Worker } from "node:worker_threads";
-import type { Job, Reply, Request } from "./worker-messages.ts";
+import type { Question, Reply, Request } from "./thread-messages.ts";
 
 export interface LaneOptions {
-  /** How long a job that brings its schema may take, in milliseconds. */
+  /** How long a question that brings its schema may take, in milliseconds. */
   readonly compileTimeoutMs: number;
-  /** How long any other job may take, in milliseconds. */
+  /** How long any other question may take, in milliseconds. */
   readonly validateTimeoutMs: number;
 }
 
-/** The worker was stopped, for this job took too long or too much memory. */
+/** The thread was stopped, for this question took too long or too much memory. */
 export class Overrun extends Error {}
 
-export interface LaneJob {
+export interface LaneQuestion {
   readonly schema: number;
   readonly text: string;
   readonly data: Uint8Array | undefined;
 }
 
-interface Pending extends LaneJob {
+interface Pending extends LaneQuestion {
   readonly id: number;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
@@ -26,19 +26,19 @@ interface Pending extends LaneJob {
 }
 
 const watchEveryMs = 25;
-// As many as are lost, and done again, when one of them stops the worker.
-const jobsAtOnce = 64;
+// As many as are lost, and done again, when one of them stops the thread.
+const questionsAtOnce = 64;
 const resourceLimits = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 };
 
-/** One worker thread that does jobs in order, and is replaced when one of them does not end. */
+/** One thread that answers questions in order, and is replaced when one of them does not end. */
 export class Lane implements AsyncDisposable {
   readonly #options: LaneOptions;
-  /** Where the worker notes which job it is at. */
+  /** Where the thread notes which question it is at. */
   #progress = new Int32Array(new SharedArrayBuffer(4));
   readonly #pending = new Map<number, Pending>();
   readonly #loaded = new Set<number>();
   #forget: number[] = [];
-  #worker: Worker | undefined;
+  #thread: Worker | undefined;
   #lastId = 0;
   #scheduled = false;
   #inFlight = 0;
@@ -50,12 +50,12 @@ export class Lane implements AsyncDisposable {
     this.#options = options;
   }
 
-  run(job: LaneJob): Promise<Reply> {
+  run(question: LaneQuestion): Promise<Reply> {
     if (this.#disposed) return Promise.reject(new Error("The schema validator was disposed of."));
     return new Promise((resolve, reject) => {
       // Int32, and 0 means none.
       const id = (this.#lastId = (this.#lastId % 0x7fff_ffff) + 1);
-      this.#pending.set(id, { ...job, id, resolve, reject, withSchema: false });
+      this.#pending.set(id, { ...question, id, resolve, reject, withSchema: false });
       this.#schedule();
     });
   }
@@ -66,11 +66,11 @@ export class Lane implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
-    const worker = this.#worker;
+    const thread = this.#thread;
     this.#lose();
     for (const { reject } of this.#pending.values()) reject(new Error("The schema validator was disposed of."));
     this.#pending.clear();
-    await worker?.terminate();
+    await thread?.terminate();
   }
 
   /** What one tick brings goes over in one message: a message costs more than a small validation. */
@@ -85,44 +85,44 @@ export class Lane implements AsyncDisposable {
 
   #send(): void {
     if (this.#disposed || this.#inFlight > 0 || this.#pending.size === 0) return;
-    const jobs: Job[] = [];
+    const questions: Question[] = [];
     const transfer: ArrayBuffer[] = [];
     for (const pending of this.#pending.values()) {
-      if (jobs.length === jobsAtOnce) break;
+      if (questions.length === questionsAtOnce) break;
       const { id, schema, text, data } = pending;
       pending.withSchema = !this.#loaded.has(schema);
       this.#loaded.add(schema);
       // A copy, for the data are usually a piece of a larger frame, all of which would go over.
       const copy = data && new Uint8Array(data);
       if (copy !== undefined) transfer.push(copy.buffer);
-      jobs.push({ id, schema, text: pending.withSchema ? text : undefined, data: copy });
+      questions.push({ id, schema, text: pending.withSchema ? text : undefined, data: copy });
     }
-    this.#inFlight = jobs.length;
-    const worker = (this.#worker ??= this.#start());
-    worker.ref();
-    const request: Request = { jobs, forget: this.#forget };
+    this.#inFlight = questions.length;
+    const thread = (this.#thread ??= this.#start());
+    thread.ref();
+    const request: Request = { questions, forget: this.#forget };
     this.#forget = [];
-    worker.postMessage(request, transfer);
+    thread.postMessage(request, transfer);
     this.#watch ??= setInterval(() => this.#look(), watchEveryMs);
   }
 
   #start(): Worker {
-    const url = new URL("./worker.ts", import.meta.url);
-    const worker = new Worker(url, {
+    const url = new URL("./thread.ts", import.meta.url);
+    const thread = new Worker(url, {
       workerData: { progress: this.#progress.buffer },
       resourceLimits,
       name: "json-schema",
     });
-    worker.on("message", (replies: Reply[]) => {
-      if (worker === this.#worker) this.#done(worker, replies);
+    thread.on("message", (replies: Reply[]) => {
+      if (thread === this.#thread) this.#done(thread, replies);
     });
-    worker.on("error", (thrown) => {
-      if (worker === this.#worker) this.#died(thrown instanceof Error ? thrown : new Error(String(thrown)));
+    thread.on("error", (thrown) => {
+      if (thread === this.#thread) this.#died(thrown instanceof Error ? thrown : new Error(String(thrown)));
     });
-    return worker;
+    return thread;
   }
 
-  #done(worker: Worker, replies: readonly Reply[]): void {
+  #done(thread: Worker, replies: readonly Reply[]): void {
     this.#inFlight = 0;
     for (const reply of replies) {
       const pending = this.#pending.get(reply.id);
@@ -135,10 +135,10 @@ export class Lane implements AsyncDisposable {
     }
     clearInterval(this.#watch);
     this.#watch = undefined;
-    worker.unref();
+    thread.unref();
   }
 
-  /** Looks which job is in hand, and since when. */
+  /** Looks which question is in hand, and since when. */
   #look(): void {
     const id = Atomics.load(this.#progress, 0);
     const nowMs = performance.now();
@@ -164,18 +164,18 @@ export class Lane implements AsyncDisposable {
     this.#pending.clear();
   }
 
-  /** The culprit fails; what else was sent is done by the next worker. */
+  /** The culprit fails; what else was sent is answered by the next thread. */
   #replace(culprit: number, error: Overrun): void {
-    void this.#worker?.terminate();
+    void this.#thread?.terminate();
     this.#lose();
-    const job = this.#pending.get(culprit);
+    const question = this.#pending.get(culprit);
     this.#pending.delete(culprit);
-    job?.reject(error);
+    question?.reject(error);
     if (this.#pending.size > 0) this.#schedule();
   }
 
   #lose(): void {
-    this.#worker = undefined;
+    this.#thread = undefined;
     this.#loaded.clear();
     this.#forget = [];
     this.#inFlight = 0;

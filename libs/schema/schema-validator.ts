@@ -21,7 +21,7 @@ interface Known {
 
 /**
  * Checks JSON against JSON Schemas (2020-12 and draft-07) that anybody may have written. Schemas become code and data are
- * checked in a worker thread under a time limit, so nothing here holds up the caller's event loop. Nothing is fetched, and
+ * checked in a thread of its own, under a time limit, so nothing here holds up the caller's event loop. Nothing is fetched, and
  * patterns take linear time. A schema that has once taken too long is checked in another thread from then on, where it holds
  * up only its like.
  */

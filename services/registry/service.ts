@@ -4,12 +4,12 @@ import { RegistryService } from "#libs/proto/legion/registry/v1/registry_service
 import { SchemaValidator } from "#libs/schema/schema-validator.ts";
 import { startHost } from "#libs/service/service-host.ts";
 import type { RegistryConfig } from "./config.ts";
-import { Dispatchers } from "./live/dispatchers.ts";
-import { Registry } from "./live/registry.ts";
-import { RegistryMetrics } from "./live/registry-metrics.ts";
-import { observeRegistry } from "./live/registry-gauges.ts";
-import { tickMs } from "./live/sessions.ts";
-import { Upkeep } from "./live/upkeep.ts";
+import { Dispatchers } from "./engine/dispatchers.ts";
+import { Registry } from "./engine/registry.ts";
+import { RegistryMetrics } from "./engine/registry-metrics.ts";
+import { observeRegistry } from "./engine/registry-gauges.ts";
+import { tickMs } from "./engine/sessions.ts";
+import { Upkeep } from "./engine/upkeep.ts";
 import { connect } from "./rpc/connect.ts";
 import { drainAgentHandler } from "./rpc/drain-agent.ts";
 import { getAgentHandler } from "./rpc/get-agent.ts";

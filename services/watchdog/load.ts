@@ -5,7 +5,7 @@ import type { Subject } from "./core/sample.ts";
 import { idBeforeNewest, readAgentSamples, readSamples, type StoredSample } from "./sql/read-samples.ts";
 import type { SubjectDirectory } from "./subject-directory.ts";
 
-// About 5 s of reading.
+// About 4 s of reading: 191,000 took 0.7 s.
 const maxLoaded = 1_000_000;
 const pageSize = 10_000;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -25,7 +25,8 @@ type MakeScreen = (write: (line: string) => void, clock: Clock) => Screen;
 async function feed(makeScreen: MakeScreen, lines: readonly [OutputStream, string][]) {
   const shown: string[] = [];
   const clock = new ManualClock();
-  const logs = await mkdtemp(join(tmpdir(), "legion-logs-"));
+  await using directory = await mkdtempDisposable(join(tmpdir(), "legion-logs-"));
+  const logs = directory.path;
   using output = new ChildOutput(
     "registry",
     makeScreen((line) => shown.push(line), clock),
@@ -161,7 +162,8 @@ test("of a real crash, a person sees the message and where it was, and the messa
 });
 
 test("a log keeps the run before, and its last part when it grows", async () => {
-  const path = join(await mkdtemp(join(tmpdir(), "legion-logs-")), "logs", "x.log");
+  await using directory = await mkdtempDisposable(join(tmpdir(), "legion-logs-"));
+  const path = join(directory.path, "logs", "x.log");
   const [now, before] = [() => readFileSync(path, "utf8"), () => readFileSync(`${path}.1`, "utf8")];
   {
     using first = new LogFile(path, 10);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -10,7 +9,7 @@ import { endOrphans, ProcessList } from "#libs/cli/dev/process-list.ts";
 import { RestartBackoff } from "#libs/cli/dev/restart-backoff.ts";
 import { Supervised } from "#libs/cli/dev/supervised.ts";
 import { waitFor } from "../harness/wait-for.ts";
-import { isAlive } from "./local-legion.ts";
+import { isAlive, newDataDir } from "./local-legion.ts";
 
 const main = fileURLToPath(new URL("fixtures/child.ts", import.meta.url));
 
@@ -23,7 +22,7 @@ test("restarts come quickly at first, ever slower while deaths go on, and quickl
 });
 
 test("a process that dies comes back, and stopping it leaves nothing of it", async (t) => {
-  const marker = join(await mkdtemp(join(tmpdir(), "legion-dev-")), "crashed");
+  const marker = join(await newDataDir(t), "crashed");
   const { supervised, allLines, deaths, recovered } = supervise(t, [`crash-once=${marker}`]);
   await supervised.ready;
   assert.deepEqual(deaths, ["1 after 1 deaths, never ready"]);
@@ -53,7 +52,7 @@ test("a process that will not stop is killed with what it started", async (t) =>
 });
 
 test("what outlived its supervisor is ended by the next start, also when it hangs; strangers are left alone", async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), "legion-dev-")), "processes.json");
+  const path = join(await newDataDir(t), "processes.json");
   const [hanging, leaving, stranger] = [child(t), child(t), child(t)];
   await Promise.all([hanging.up, leaving.up, stranger.up]);
   const list = new ProcessList(path);

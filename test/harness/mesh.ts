@@ -2,13 +2,12 @@ import { join } from "node:path";
 import { migrateAll } from "#libs/cli/dev/migrations.ts";
 import { packageRoot } from "#libs/cli/dev/package-root.ts";
 import { meshVariables } from "#libs/cli/dev/port-plan.ts";
-import { freePorts } from "./free-ports.ts";
+import { planProcesses, type ServiceName, type Slot } from "./mesh-plan.ts";
 import { MeshProcess } from "./mesh-process.ts";
 import { testDatabase } from "./postgres.ts";
 import { waitFor } from "./wait-for.ts";
 
-export const serviceNames = ["registry", "dispatcher", "ratelimit", "watchdog"] as const;
-export type ServiceName = (typeof serviceNames)[number];
+export { serviceNames, type ServiceName } from "./mesh-plan.ts";
 
 export interface MeshOptions {
   /** For all processes, on top of this process's own. */
@@ -49,24 +48,6 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   if (options.agents) await mesh.startAgents();
   undo.move();
   return mesh;
-}
-
-interface Slot {
-  readonly service: ServiceName;
-  readonly name: string;
-  readonly grpcPort: number;
-  readonly httpPort: number;
-}
-
-async function planProcesses(replicas: Partial<Record<ServiceName, number>>): Promise<Slot[]> {
-  const slots: Slot[] = [];
-  for (const service of serviceNames) {
-    for (let replica = 1; replica <= (replicas[service] ?? 1); replica++) {
-      const [grpcPort = 0, httpPort = 0] = await freePorts(2);
-      slots.push({ service, name: replica === 1 ? service : `${service}-${replica}`, grpcPort, httpPort });
-    }
-  }
-  return slots;
 }
 
 export class Mesh implements AsyncDisposable {

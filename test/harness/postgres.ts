@@ -31,6 +31,17 @@ export async function testDatabase(): Promise<TestDatabase> {
 let embedded: Promise<EmbeddedPostgres> | undefined;
 
 async function startShared(): Promise<EmbeddedPostgres> {
+  const postgres = await startWatched(throwaway);
+  postgres.unref();
+  return postgres;
+}
+
+/** A Postgres of one's own, to kill and start again; as safe of its data as any. Gone after the tests as well. */
+export async function ownPostgres(): Promise<EmbeddedPostgres> {
+  return await startWatched({ shared_buffers: "64MB" });
+}
+
+async function startWatched(settings: Readonly<Record<string, string>>): Promise<EmbeddedPostgres> {
   const dataDir = await mkdtemp(join(tmpdir(), "legion-test-"));
   const watcher = spawn("/bin/sh", ["-c", cleanUp, "sh", dataDir], {
     stdio: ["pipe", "ignore", "ignore"],
@@ -38,9 +49,7 @@ async function startShared(): Promise<EmbeddedPostgres> {
   });
   watcher.unref();
   if (watcher.stdin instanceof Socket) watcher.stdin.unref();
-  const postgres = await startEmbeddedPostgres({ dataDir, settings: throwaway });
-  postgres.unref();
-  return postgres;
+  return await startEmbeddedPostgres({ dataDir, settings });
 }
 
 // Reads until this process ends, be it by kill -9: the kernel closes the pipe.

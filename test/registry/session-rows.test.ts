@@ -41,7 +41,7 @@ async function replica(): Promise<string> {
 const opening = (agentId: string, more: Partial<Opening> = {}): Opening => ({
   namespace: "default",
   agentId,
-  name: "worker-bee",
+  name: "bee",
   version: "1",
   capabilities: '[{"name":"greet"}]',
   labels: "[]",

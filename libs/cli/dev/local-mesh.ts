@@ -11,7 +11,7 @@ import { meshVariables, type ServicePlan } from "./port-plan.ts";
 import type { Screen } from "./screen.ts";
 import { slowStep } from "./slow-step.ts";
 import { StartError } from "./start-error.ts";
-import { Supervised } from "./supervised.ts";
+import { Supervised, type SupervisedOptions } from "./supervised.ts";
 import { whenReady } from "./when-ready.ts";
 
 export interface LocalMeshOptions {
@@ -64,12 +64,10 @@ export class LocalMesh {
     const url = env["DATABASE_URL"]?.trim();
     this.#database = url ? foreignDatabase(url) : await ownDatabase(dataDir, screen);
     await slowStep(screen, "migrating the database", migrateAll(this.#database.url));
-    const services = plan.map((service) =>
-      this.#supervise(service.name, join(packageRoot, "services", service.name, "main.ts"), {
-        env: { BIND_HOST: "127.0.0.1", GRPC_PORT: String(service.grpcPort), HTTP_PORT: String(service.httpPort) },
-        whenReady: (signal) => whenReady(service.httpPort, signal),
-      }),
-    );
+    const services = plan.map(({ name, grpcPort, httpPort }) => {
+      const own = { BIND_HOST: "127.0.0.1", GRPC_PORT: String(grpcPort), HTTP_PORT: String(httpPort) };
+      return this.#supervise(name, `services/${name}/main.ts`, own, (signal) => whenReady(httpPort, signal));
+    });
     const allReady = Promise.all(services.map(({ ready }) => ready));
     await slowStep(screen, "starting the services", Promise.race([allReady, this.#startFailure.promise]));
   }
@@ -77,15 +75,10 @@ export class LocalMesh {
   /** Starts the demo agents; resolves with what they offer when they have registered. */
   async startAgents(): Promise<readonly string[]> {
     const registry = this.httpPort("registry");
-    const agents = this.#supervise("agents", join(packageRoot, "libs", "agent", "demo", "main.ts"), {
-      env: {},
-      whenReady: (signal) => whenOffered(registry, demoCapabilities, signal),
-    });
-    await slowStep(
-      this.#options.screen,
-      "starting the demo agents",
-      Promise.race([agents.ready, this.#startFailure.promise]),
-    );
+    const whenRegistered = (signal: AbortSignal): Promise<void> => whenOffered(registry, demoCapabilities, signal);
+    const agents = this.#supervise("agents", "libs/agent/demo/main.ts", {}, whenRegistered);
+    const ready = Promise.race([agents.ready, this.#startFailure.promise]);
+    await slowStep(this.#options.screen, "starting the demo agents", ready);
     return demoCapabilities;
   }
 
@@ -119,14 +112,14 @@ export class LocalMesh {
     await Promise.all(processes.map((supervised) => supervised.stop(limitMs)));
   }
 
-  #supervise(name: string, main: string, { env, whenReady: ready }: ProcessPlan): Supervised {
+  #supervise(name: string, main: string, env: NodeJS.ProcessEnv, ready: SupervisedOptions["whenReady"]): Supervised {
     if (this.#stopping) throw new Error(`The mesh is stopping: the ${name} is not started.`);
     const { plan, dataDir, screen } = this.#options;
     const output = new ChildOutput(name, screen, dataDir.logs);
     this.#outputs.push(output);
     const supervised = new Supervised({
       name,
-      args: [main],
+      args: [join(packageRoot, main)],
       env: { ...this.#options.env, DATABASE_URL: this.#database?.url, ...meshVariables(plan), ...env },
       whenReady: ready,
       onStarted: (pid) => dataDir.processes.set(name, pid),
@@ -146,9 +139,4 @@ export class LocalMesh {
     this.#processes.set(name, supervised);
     return supervised;
   }
-}
-
-interface ProcessPlan {
-  readonly env: NodeJS.ProcessEnv;
-  readonly whenReady: (signal: AbortSignal) => Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { legionError } from "#libs/rpc/errors.ts";
-import type { SchemaValidator } from "#libs/schema/schema-validator.ts";
+import { SchemaError } from "#libs/schema/schema-error.ts";
+import type { SchemaValidator, Violation } from "#libs/schema/schema-validator.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { capabilityName } from "../core/route.ts";
@@ -43,7 +44,7 @@ export class InputSchemas {
   async check(task: TaskSpec): Promise<void> {
     const schema = this.#schemas.get(capabilityName(task.namespace, task.capability));
     if (schema === undefined) return;
-    const violations = await this.#validator.validate(schema, task.taskData?.data ?? emptyObject);
+    const violations = await this.#violations(schema, task.taskData?.data ?? emptyObject);
     const first = violations[0];
     if (first === undefined) return;
     const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
@@ -52,6 +53,15 @@ export class InputSchemas {
       `task_data does not match the schema of '${task.capability}': ${first.path === "" ? "the object" : first.path} ${first.message}${more}.`,
       { violations: violations.map(({ path, message }) => ({ field: `task.task_data${path}`, description: message })) },
     );
+  }
+
+  async #violations(schema: string, data: Uint8Array): Promise<Violation[]> {
+    try {
+      return await this.#validator.validate(schema, data);
+    } catch (error) {
+      // Data that takes too long to check is refused like data that does not match.
+      throw error instanceof SchemaError ? legionError(error.reason, error.message) : error;
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { Batcher } from "#libs/db/batcher.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { TaskState, type Task } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
@@ -6,9 +7,14 @@ import { findQueued, findTasks, type TaskRow } from "../sql/find-tasks.ts";
 import { decodeSpec } from "./lease-book.ts";
 import type { RouteTable } from "./route-table.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
-import type { HomeSession } from "./session.ts";
+import { taskName, type HomeSession } from "./session.ts";
 import { stateOf, toTask } from "./task-view.ts";
 import { queuedReason } from "./waiting-reason.ts";
+
+interface TaskId {
+  readonly namespace: string;
+  readonly taskId: string;
+}
 
 /** Looks tasks up. */
 export class TaskReader {
@@ -16,6 +22,8 @@ export class TaskReader {
   readonly #segments: SegmentKeeper;
   readonly #routes: RouteTable;
   readonly #matcher: Matcher<HomeSession>;
+  /** Who waits for many tasks one by one asks for each of them when it ends; one statement answers what came together. */
+  readonly #batcher: Batcher<TaskId, TaskRow | undefined>;
 
   constructor(parts: {
     pool: ConnectionPool;
@@ -27,11 +35,12 @@ export class TaskReader {
     this.#segments = parts.segments;
     this.#routes = parts.routes;
     this.#matcher = parts.matcher;
+    this.#batcher = new Batcher({ maxItems: 200, concurrency: 2, run: (ids) => this.#findAll(ids) });
   }
 
   /** @throws ConnectError TASK_NOT_FOUND */
   async find(namespace: string, taskId: string): Promise<TaskRow> {
-    const [row] = await findTasks(this.#pool, [{ namespace: namespace || "default", taskId }], this.#segments.all);
+    const row = await this.#batcher.add({ namespace: namespace || "default", taskId });
     if (row === undefined) {
       throw legionError(
         "TASK_NOT_FOUND",
@@ -67,5 +76,11 @@ export class TaskReader {
     const task = toTask(row, { ...options, queued });
     task.waitingReason = queuedReason(this.#matcher, spec, queued?.ahead);
     return task;
+  }
+
+  async #findAll(ids: TaskId[]): Promise<(TaskRow | undefined)[]> {
+    const rows = await findTasks(this.#pool, ids, this.#segments.all);
+    const byName = new Map(rows.map((row) => [taskName(row.namespace, row.task_id), row]));
+    return ids.map(({ namespace, taskId }) => byName.get(taskName(namespace, taskId)));
   }
 }

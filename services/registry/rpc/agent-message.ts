@@ -3,7 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { LabelSchema } from "#libs/proto/legion/common/v1/label_pb.ts";
 import type { AgentSchema, AgentState } from "#libs/proto/legion/registry/v1/agent_pb.ts";
 import { CapabilitySchema } from "#libs/proto/legion/registry/v1/capability_pb.ts";
-import type { Sessions } from "../live/sessions.ts";
+import type { Sessions } from "../engine/sessions.ts";
 import type { AgentRow } from "../sql/agent-row.ts";
 
 /** What the row says, and how many attempts the agent holds if its session is held here. */

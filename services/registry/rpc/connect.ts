@@ -1,8 +1,8 @@
 import type { ConnectRequest } from "#libs/proto/legion/registry/v1/session_pb.ts";
 import type { StreamContext } from "#libs/rpc/duplex-stream.ts";
 import { Violation } from "../core/violation.ts";
-import type { AgentStream, LiveSession } from "../live/live-session.ts";
-import type { Registry } from "../live/registry.ts";
+import type { AgentStream, LiveSession } from "../engine/live-session.ts";
+import type { Registry } from "../engine/registry.ts";
 import { toConnectError } from "./connect-error.ts";
 import { greet } from "./hello.ts";
 

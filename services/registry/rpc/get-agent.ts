@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RegistryService } from "#libs/proto/legion/registry/v1/registry_service_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
-import type { Registry } from "../live/registry.ts";
+import type { Registry } from "../engine/registry.ts";
 import type { AgentRow } from "../sql/agent-row.ts";
 import { getAgent } from "../sql/get-agent.ts";
 import { agentMessage } from "./agent-message.ts";

@@ -9,8 +9,8 @@ import { attribute } from "#libs/telemetry/attributes.ts";
 import { isTracing, SpanKind, startSpan, type TaskSpan } from "#libs/telemetry/task-spans.ts";
 import { checkFirstFrame } from "../core/check-frame.ts";
 import type { Profile } from "../core/session.ts";
-import type { AgentStream, LiveSession } from "../live/live-session.ts";
-import type { Registry } from "../live/registry.ts";
+import type { AgentStream, LiveSession } from "../engine/live-session.ts";
+import type { Registry } from "../engine/registry.ts";
 import type { Opening } from "../sql/open-sessions.ts";
 import { toConnectError } from "./connect-error.ts";
 

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RegistryService } from "#libs/proto/legion/registry/v1/registry_service_pb.ts";
-import type { Registry } from "../live/registry.ts";
+import type { Registry } from "../engine/registry.ts";
 import { countAgents, listAgents } from "../sql/list-agents.ts";
 import { agentMessage } from "./agent-message.ts";
 import { pageToken, readPageToken } from "./page-token.ts";

@@ -3,7 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RegistryService } from "#libs/proto/legion/registry/v1/registry_service_pb.ts";
 import type { VersionSchema } from "#libs/proto/legion/registry/v1/version_pb.ts";
-import type { Registry } from "../live/registry.ts";
+import type { Registry } from "../engine/registry.ts";
 import { listVersions, type VersionRow } from "../sql/list-versions.ts";
 import { whileConnected } from "./while-connected.ts";
 

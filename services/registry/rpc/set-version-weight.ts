@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RegistryService } from "#libs/proto/legion/registry/v1/registry_service_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
-import { type Registry, weightsHint } from "../live/registry.ts";
+import { type Registry, weightsHint } from "../engine/registry.ts";
 import { listVersions } from "../sql/list-versions.ts";
 import { setVersionWeight } from "../sql/set-version-weight.ts";
 import { versionMessage } from "./list-versions.ts";

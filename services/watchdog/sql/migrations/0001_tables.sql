@@ -12,8 +12,8 @@ create table subjects (
 );
 create index subjects_by_age on subjects (seen_time);
 
--- Of each subject at least the last 1,000, so of each agent and of each version too. No foreign key: checking it costs as
--- much as the insert, and a subject outlives its last sample by the retention.
+-- Of each subject at least the last 1,000, so of each agent and of each version too. No foreign key: it would be
+-- checked for each sample, and a subject outlives its last sample by the retention.
 create table samples (
   sample_id bigint generated always as identity primary key,
   subject_id int not null,

@@ -1,8 +1,8 @@
 import type { Violation } from "./compile.ts";
 import type { SchemaReason } from "./schema-error.ts";
 
-/** What the worker is to do. `text` is there when it does not know the schema yet. */
-export interface Job {
+/** What the thread is to answer. `text` is there when it does not know the schema yet. */
+export interface Question {
   readonly id: number;
   readonly schema: number;
   readonly text: string | undefined;
@@ -11,7 +11,7 @@ export interface Job {
 }
 
 export interface Request {
-  readonly jobs: readonly Job[];
+  readonly questions: readonly Question[];
   /** Schemas that are not asked for any more. */
   readonly forget: readonly number[];
 }

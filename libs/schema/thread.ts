@@ -2,28 +2,28 @@ import { parentPort, workerData } from "node:worker_threads";
 import { compileCheck, type Violation } from "./compile.ts";
 import { inspectSchema } from "./inspect-schema.ts";
 import { SchemaError } from "./schema-error.ts";
-import type { Job, Reply, Request } from "./worker-messages.ts";
+import type { Question, Reply, Request } from "./thread-messages.ts";
 
-/** The job in hand, for whoever watches the time from outside; 0: none. */
+/** The question in hand, for whoever watches the time from outside; 0: none. */
 const progress = new Int32Array((workerData as { progress: SharedArrayBuffer }).progress);
 type SchemaCheck = ReturnType<typeof compileCheck>;
-/** Refused ones too: further jobs come without the text. */
+/** Refused ones too: further questions come without the text. */
 const checks = new Map<number, SchemaCheck | SchemaError>();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-parentPort?.on("message", ({ jobs, forget }: Request) => {
+parentPort?.on("message", ({ questions, forget }: Request) => {
   for (const schema of forget) checks.delete(schema);
   const replies: Reply[] = [];
-  for (const job of jobs) {
-    Atomics.store(progress, 0, job.id);
-    replies.push(run(job));
+  for (const question of questions) {
+    Atomics.store(progress, 0, question.id);
+    replies.push(run(question));
     Atomics.store(progress, 0, 0);
   }
   // eslint-disable-next-line unicorn/require-post-message-target-origin -- that is a window's; this is a MessagePort
   parentPort?.postMessage(replies);
 });
 
-function run({ id, schema, text, data }: Job): Reply {
+function run({ id, schema, text, data }: Question): Reply {
   let check = checks.get(schema);
   if (check === undefined) {
     check = compile(text ?? "");

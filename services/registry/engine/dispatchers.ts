@@ -97,8 +97,9 @@ export class Dispatchers implements AsyncDisposable {
       if (stopped.aborted) break;
       const wasUp = link.dispatcherId !== "";
       failures = wasUp ? 1 : failures + 1;
-      if (wasUp) log.warn("the Link to a Dispatcher is lost; trying again", { address, err: error });
-      else log.debug("no Link to a Dispatcher; trying again", { address, failures, err: error });
+      const reason = error?.rawMessage ?? "it ended in order";
+      if (wasUp) log.warn("the Link to a Dispatcher is lost; trying again", { address, reason });
+      else log.debug("no Link to a Dispatcher; trying again", { address, failures, reason });
       await sleep(clock, twin ? resolveEveryMs : backoffDelayMs(failures, reconnect), stopped);
     }
     this.#keepers.delete(address);
