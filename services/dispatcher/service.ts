@@ -4,12 +4,13 @@ import { LinkService } from "#libs/proto/legion/dispatcher/v1/link_service_pb.ts
 import { startHost, type ServiceHost } from "#libs/service/service-host.ts";
 import type { DispatcherConfig } from "./config.ts";
 import { buildEngine, type Engine } from "./engine/engine.ts";
+import { Links } from "./engine/links.ts";
 import { keepHouse } from "./engine/housekeeping.ts";
 import { cancelTask } from "./rpc/cancel-task.ts";
 import { getHealth } from "./rpc/get-health.ts";
 import { getMetrics } from "./rpc/get-metrics.ts";
 import { getTask } from "./rpc/get-task.ts";
-import { acceptLink, Links } from "./rpc/link.ts";
+import { acceptLink } from "./rpc/link.ts";
 import { listTasks } from "./rpc/list-tasks.ts";
 import { runTask } from "./rpc/run-task.ts";
 import { acceptSubmitStream } from "./rpc/submit-stream.ts";
@@ -17,14 +18,7 @@ import { submitTask } from "./rpc/submit-task.ts";
 import { submitTasks } from "./rpc/submit-tasks.ts";
 import { watchTask } from "./rpc/watch-task.ts";
 import { saveTotalAgents } from "./sql/counters.ts";
-
-// Hot statements are planned once, from indexes: a plan made while a table is new and small would scan it when it is not.
-const poolSettings = {
-  plan_cache_mode: "force_generic_plan",
-  enable_seqscan: "off",
-  enable_mergejoin: "off",
-  jit: "off",
-};
+import { poolSettings } from "./sql/pool-settings.ts";
 
 export async function startDispatcher(config: DispatcherConfig): Promise<ServiceHost> {
   await using stack = new AsyncDisposableStack();

@@ -104,6 +104,9 @@ test("sessions are spread over the Dispatchers, and move from one that goes away
   await two.until("the outcome", () => two.outcomes.length === 1);
   await mover.assigned("in-time");
   assert.deepEqual(ids(mover.assignments), ["in-time", "moves-along"], "nothing of the home it has left");
+  // Those who were here before as well as those who have come.
+  for (const agent of all) two.assign(agent.sessionId, `for-${agent.sessionId}`);
+  await Promise.all(all.map((agent) => agent.assigned(`for-${agent.sessionId}`)));
 });
 
 test("a Dispatcher that is reached in two ways gets one Link", async () => {

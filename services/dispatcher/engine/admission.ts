@@ -1,4 +1,4 @@
-import { clone, equals, toBinary } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { randomUUIDv7 } from "node:crypto";
 import type { Clock } from "#libs/clock/clock.ts";
@@ -11,26 +11,18 @@ import { validate } from "#libs/rpc/validate.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { newTraceparent, SpanKind, startSpan, type TaskSpan } from "#libs/telemetry/task-spans.ts";
 import { checkTaskData, isPlainlyValid } from "../core/task-check.ts";
-import { findTasks, type TaskRow } from "../sql/find-tasks.ts";
+import { findTasks } from "../sql/find-tasks.ts";
 import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
-import { decodeSpec } from "./lease-book.ts";
 import type { LimitGate } from "./limit-gate.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
+import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
-import { endOf, stateOf } from "./task-view.ts";
+import { endOf } from "./task-view.ts";
 import type { Waiter, Waiters } from "./waiters.ts";
-
-export interface Accepted {
-  readonly taskId: string;
-  readonly state: TaskState;
-  /** False if the same task was there before. */
-  readonly created: boolean;
-  readonly traceparent: string;
-}
 
 export type AdmissionCallback = (error: Error | null, accepted?: Accepted) => void;
 
@@ -273,7 +265,7 @@ export class Admission {
         answers.set(name, legionError("TASK_NOT_FOUND", message));
         continue;
       }
-      const answer = compareWith(spec, row);
+      const answer = sameTask(spec, row);
       answers.set(name, answer);
       if (answer instanceof Error || waiter === undefined) continue;
       waiters.locate(name, row.segment, row.task_key);
@@ -283,26 +275,6 @@ export class Admission {
     }
     return answers;
   }
-}
-
-function compareWith(spec: TaskSpec, row: TaskRow): Accepted | Error {
-  const before = decodeSpec(row.spec);
-  const { traceparent } = before;
-  if (equals(TaskSpecSchema, contentOf(before), contentOf(spec))) {
-    return { taskId: spec.taskId, state: stateOf(row), created: false, traceparent };
-  }
-  return legionError(
-    "TASK_ID_CONFLICT",
-    `A task '${spec.taskId}' with other content was accepted before; use another task_id, or the same content.`,
-    { metadata: { task_id: spec.taskId, namespace: spec.namespace } },
-  );
-}
-
-function contentOf(spec: TaskSpec): TaskSpec {
-  const content = clone(TaskSpecSchema, spec);
-  content.traceparent = "";
-  content.tracestate = "";
-  return content;
 }
 
 function toStorageError(error: unknown): Error {

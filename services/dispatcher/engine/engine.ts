@@ -62,7 +62,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
       onError: (err) => log.debug("the connection for hints broke", { err }),
     }),
   );
-  const hints = new Hints(notifier, instance);
+  const hints = new Hints(notifier, instance, signal);
   const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
   const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
   const limits = new LimitGate(createClient(RateLimitService, rateLimit), log);

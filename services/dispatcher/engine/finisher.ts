@@ -9,25 +9,8 @@ import type { Logger } from "#libs/telemetry/logger.ts";
 import { unspecified } from "../core/task-state.ts";
 import { canceled, type Decision } from "../core/outcomes.ts";
 import { resolveAttempts, type Resolution, type Resolved } from "../sql/resolve-attempts.ts";
-import type { Route } from "../core/route.ts";
+import type { Ending } from "./ending.ts";
 import { traceFinish } from "./tracing.ts";
-
-/** An attempt as far as ending it goes; a `Lease` is one. */
-export interface Ending {
-  readonly taskKey: number;
-  readonly segment: number;
-  readonly attempt: number;
-  readonly session: { readonly sessionKey: number; readonly agentId: string };
-  readonly route: Route;
-  readonly rank: number;
-  readonly taskName: string;
-  readonly submitter: number;
-  /** Where the end's span belongs; undefined: it gets none. */
-  readonly traceparent?: string;
-  readonly tracestate?: string;
-  /** When it was leased, milliseconds, monotonic; undefined: not known here. */
-  readonly startedMs?: number;
-}
 
 export interface FinisherEvents {
   /** The outcome of a task is recorded. */

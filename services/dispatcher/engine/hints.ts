@@ -20,12 +20,15 @@ export interface HintHandlers {
 export class Hints {
   readonly #notifier: Notifier;
   readonly #instance: Instance;
+  readonly #stopped: AbortSignal;
   readonly #ended = new Map<number, number[]>();
   #scheduled = false;
 
-  constructor(notifier: Notifier, instance: Instance) {
+  /** @param stopped from then on nothing is told to anybody: the notifier may be gone. */
+  constructor(notifier: Notifier, instance: Instance, stopped: AbortSignal) {
     this.#notifier = notifier;
     this.#instance = instance;
+    this.#stopped = stopped;
   }
 
   async listen(handlers: HintHandlers): Promise<void> {
@@ -46,7 +49,7 @@ export class Hints {
   }
 
   queued(routeKey: number): void {
-    if (!this.#instance.isAlone) this.#notifier.hint(queuedChannel, `${this.#instance.instanceKey}:${routeKey}`);
+    if (!this.#instance.isAlone) this.#hint(queuedChannel, `${this.#instance.instanceKey}:${routeKey}`);
   }
 
   /** @param submitter the instance whose client may wait. */
@@ -61,14 +64,18 @@ export class Hints {
   }
 
   cancels(instanceKey: number): void {
-    this.#notifier.hint(cancelsChannel, String(instanceKey));
+    this.#hint(cancelsChannel, String(instanceKey));
+  }
+
+  #hint(channel: string, payload: string): void {
+    if (!this.#stopped.aborted) this.#notifier.hint(channel, payload);
   }
 
   #flush(): void {
     this.#scheduled = false;
     for (const [submitter, keys] of this.#ended) {
       for (let start = 0; start < keys.length; start += keysInAHint) {
-        this.#notifier.hint(endedChannel, `${submitter}:${keys.slice(start, start + keysInAHint).join(",")}`);
+        this.#hint(endedChannel, `${submitter}:${keys.slice(start, start + keysInAHint).join(",")}`);
       }
     }
     this.#ended.clear();

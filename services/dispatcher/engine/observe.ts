@@ -2,7 +2,7 @@ import type { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Metrics } from "#libs/telemetry/metrics.ts";
 import type { Matcher } from "../core/matcher.ts";
 import { stateName } from "../core/task-state.ts";
-import type { Ending } from "./finisher.ts";
+import type { Ending } from "./ending.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { HomeSession } from "./session.ts";
 

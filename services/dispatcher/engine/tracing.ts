@@ -3,7 +3,7 @@ import { attribute } from "#libs/telemetry/attributes.ts";
 import { isTracing, recordSpan, SpanKind } from "#libs/telemetry/task-spans.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Decision } from "../core/outcomes.ts";
-import type { Ending } from "./finisher.ts";
+import type { Ending } from "./ending.ts";
 import type { Lease } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
 

@@ -13,6 +13,7 @@ import { legionError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { AgentFrames } from "../engine/agent-frames.ts";
 import type { Home } from "../engine/home.ts";
+import type { Links } from "../engine/links.ts";
 import type { HomeSession, SessionOutlet } from "../engine/session.ts";
 import { AckLine } from "../core/ack-line.ts";
 
@@ -26,47 +27,6 @@ export interface LinkParts {
 }
 
 type LinkStream = DuplexStream<LinkRequest, MessageInitShape<typeof LinkResponseSchema>>;
-
-/** The links that are up. */
-export class Links {
-  readonly #links = new Set<Link>();
-  #total = 0;
-  #active = 0;
-  /** Called when a Registry says how many agents there are. */
-  onCounts: (total: number) => void = () => {};
-
-  get count(): number {
-    return this.#links.size;
-  }
-
-  /** Agents that have a session, as a Registry said last. */
-  get activeAgents(): number {
-    return this.#links.size === 0 ? 0 : this.#active;
-  }
-
-  get totalAgents(): number {
-    return this.#total;
-  }
-
-  add(link: Link): void {
-    this.#links.add(link);
-  }
-
-  remove(link: Link): void {
-    this.#links.delete(link);
-  }
-
-  counted(total: number, active: number): void {
-    if (total !== this.#total) this.onCounts(total);
-    this.#total = total;
-    this.#active = active;
-  }
-
-  /** Asks the Registries to find other homes for their sessions. */
-  close(): void {
-    for (const link of this.#links) link.close();
-  }
-}
 
 // Above this a frame goes out in several. Half of gRPC's own limit, so that one more item of the largest size still fits.
 const frameBytes = 1024 * 1024;

@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import type { SubmitTaskRequest, SubmitTaskResponse } from "#libs/proto/legion/dispatcher/v1/dispatcher_service_pb.ts";
 import { SubmitTaskResponseSchema } from "#libs/proto/legion/dispatcher/v1/dispatcher_service_pb.ts";
-import type { Accepted, Admission } from "../engine/admission.ts";
+import type { Admission } from "../engine/admission.ts";
+import type { Accepted } from "../engine/same-task.ts";
 
 export function submitTask({ task }: SubmitTaskRequest, admission: Admission): Promise<SubmitTaskResponse> {
   return new Promise((resolve, reject) => {

@@ -5,7 +5,8 @@ import { SubmitResultSchema } from "#libs/proto/legion/dispatcher/v1/dispatcher_
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
 import { rpcStatusFromError } from "#libs/rpc/grpc-status.ts";
-import type { Accepted, Admission } from "../engine/admission.ts";
+import type { Admission } from "../engine/admission.ts";
+import type { Accepted } from "../engine/same-task.ts";
 import type { Waiter } from "../engine/waiters.ts";
 import { toReceipt } from "./submit-task.ts";
 

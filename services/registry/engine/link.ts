@@ -124,7 +124,8 @@ export class Link {
    * named in the attach, it takes back.
    */
   attach(live: LiveSession): void {
-    this.#byNumber.delete(live.number);
+    // A number from another Link may be somebody else's on this one.
+    if (live.link === this) this.#byNumber.delete(live.number);
     live.link = this;
     live.number = ++this.#lastNumber;
     this.#byNumber.set(live.number, live);

@@ -155,6 +155,34 @@ test("in any history a task gets a free matching slot whenever there is one, and
   );
 });
 
+test("of many sessions with few slots and different labels the one that fits is found wherever the last look ended", () => {
+  const required: LabelPair[][] = [[], [["zone", "x"]], [["zone", "y"]]];
+  const act = fc.record({ release: fc.boolean(), which: fc.nat(), required: fc.constantFrom(...required) });
+  fc.assert(
+    fc.property(
+      fc.array(fc.constantFrom("x", "y", ""), { maxLength: 8 }),
+      fc.array(act, { maxLength: 60 }),
+      (zones, acts) => {
+        const matcher = new Matcher<MatchedSession>();
+        const sessions = zones.map((zone) => ({ ...session("v", 1, 1), labels: new Map([["zone", zone]]) }));
+        for (const one of sessions) matcher.add(one);
+        for (const { release, which, required: labels } of acts) {
+          const busy = sessions.filter(({ takenInAll }) => takenInAll > 0);
+          if (release && busy.length > 0) {
+            matcher.release(busy[which % busy.length]!, "a");
+            continue;
+          }
+          const fits = sessions.some(
+            (one) => one.takenInAll === 0 && labels.every(([key, value]) => one.labels.get(key) === value),
+          );
+          assert.equal(matcher.take("n", "a", labels) !== undefined, fits);
+        }
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+});
+
 const session = (versionName: string, weight: number, slots = 1_000_000): MatchedSession => ({
   namespace: "n",
   versionName,

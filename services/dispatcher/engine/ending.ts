@@ -1,0 +1,18 @@
+import type { Route } from "../core/route.ts";
+
+/** An attempt as far as ending it goes; a `Lease` is one. */
+export interface Ending {
+  readonly taskKey: number;
+  readonly segment: number;
+  readonly attempt: number;
+  readonly session: { readonly sessionKey: number; readonly agentId: string };
+  readonly route: Route;
+  readonly rank: number;
+  readonly taskName: string;
+  readonly submitter: number;
+  /** Where the end's span belongs; undefined: it gets none. */
+  readonly traceparent?: string;
+  readonly tracestate?: string;
+  /** When it was leased, milliseconds, monotonic; undefined: not known here. */
+  readonly startedMs?: number;
+}
