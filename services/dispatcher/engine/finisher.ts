@@ -136,7 +136,8 @@ export class Finisher implements AsyncDisposable {
     this.#pending.delete(ending.taskKey);
     if (error !== null) {
       // The lease stays as it is; the sweep for leases that nobody holds gives the task to somebody else.
-      this.#log.error("an attempt's end could not be stored", { err: error, task_key: ending.taskKey });
+      const fields = { err: error, task_key: ending.taskKey };
+      this.#log.withTrace(ending.traceparent).error("an attempt's end could not be stored", fields);
       // Whoever sent it must send it again, to the next process: nothing is acknowledged that is not recorded.
       if (isConnectionFailure(error)) return;
     } else if (!held) {

@@ -102,7 +102,8 @@ export class Home {
       await retryWhileDisconnected(() => schemas.declare(attach.namespace, name, inputSchema), { signal });
     }
     const held = new Map(attach.inFlight.map((ref) => [ref.taskId, ref]));
-    for (const row of rows) await this.#adopt(session, row, held, ending);
+    // What goes back is in the queue, in its old place, before the session takes from there.
+    await Promise.all(rows.map((row) => this.#adopt(session, row, held, ending)));
     this.#sessions.set(session.sessionKey, session);
     this.#byId.set(session.sessionId, session);
     this.#away.delete(session.sessionKey);
@@ -137,16 +138,18 @@ export class Home {
     using ending = finisher.follow();
     const rows = await retryWhileDisconnected(() => leasesOfSession(pool, end.sessionId), { signal });
     const received = new Set(end.received.map(({ taskId, attempt }) => `${attempt}\n${taskId}`));
-    for (const row of rows) {
-      if (ending.has(row.taskKey)) continue;
-      const spec = decodeSpec(row.spec);
-      const wasReceived = end.receivedUnknown || received.has(`${row.attempt}\n${spec.taskId}`);
-      await this.rescue(row, wasReceived ? end.reason : undefined);
-    }
+    const left = rows.filter(({ taskKey }) => !ending.has(taskKey));
+    await Promise.all(
+      left.map((row) => {
+        const { taskId } = decodeSpec(row.spec);
+        const wasReceived = end.receivedUnknown || received.has(`${row.attempt}\n${taskId}`);
+        return this.rescue(row, wasReceived ? end.reason : undefined);
+      }),
+    );
   }
 
   /**
-   * Resolves a lease that nobody holds.
+   * Resolves a lease that nobody holds; done when that is committed.
    * @param lostBecause why its agent was lost; undefined: the agent never received it.
    */
   async rescue(row: LeaseRow, lostBecause: string | undefined): Promise<void> {
@@ -164,7 +167,7 @@ export class Home {
       submitter: row.submitter,
     };
     const decision = lostBecause === undefined ? decideUnreceived(facts) : decideLoss(facts, lostBecause);
-    this.#parts.finisher.finish(ending, decision);
+    await new Promise<void>((resolve) => this.#parts.finisher.finish(ending, decision, () => resolve()));
   }
 
   #remove(session: HomeSession): boolean {

@@ -52,12 +52,16 @@ export class Rescuer {
     // Twice in a row, in case the answer to the statement that made the lease is still under way.
     const sure = unheld.filter((taskKey) => this.#suspects.has(taskKey)).slice(0, rescuedAtOnce);
     this.#suspects = new Set(unheld);
-    for (const row of sure.length > 0 ? await leasesOf(this.#pool, instanceKey, sure) : []) {
-      if (isHeld(row.taskKey)) continue;
-      const absentMs = this.#home.absenceMs(row.sessionKey);
-      if (absentMs === 0) await this.#home.rescue(row, undefined);
-      else if (absentMs > this.#graceMs) await this.#home.rescue(row, "its Registry is gone and it did not come back");
-    }
+    const rows = sure.length > 0 ? await leasesOf(this.#pool, instanceKey, sure) : [];
+    await Promise.all(
+      rows.map(async (row) => {
+        if (isHeld(row.taskKey)) return;
+        const absentMs = this.#home.absenceMs(row.sessionKey);
+        if (absentMs === 0) await this.#home.rescue(row, undefined);
+        else if (absentMs > this.#graceMs)
+          await this.#home.rescue(row, "its Registry is gone and it did not come back");
+      }),
+    );
     this.#home.forgetAway(this.#graceMs);
   }
 
@@ -66,7 +70,7 @@ export class Rescuer {
     if (!this.#instance.mayJudge) return;
     using ending = this.#finisher.follow();
     const rows = (await abandonedLeases(this.#pool)).filter(({ taskKey }) => !ending.has(taskKey));
-    for (const row of rows) await this.#home.rescue(row, "its Dispatcher is gone and it did not come back");
+    await Promise.all(rows.map((row) => this.#home.rescue(row, "its Dispatcher is gone and it did not come back")));
     if (rows.length > 0) this.#log.info("rescued tasks whose Dispatcher is gone", { tasks: rows.length });
   }
 }
