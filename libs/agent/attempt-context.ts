@@ -79,7 +79,20 @@ export class AttemptContext implements TaskContext {
       .withTrace(this.traceparent));
   }
 
-  progress(fraction: number, message = "", output?: unknown): void {
+  // Handlers take these three out of the context, as `{ progress }`, so each brings its context along.
+  get progress(): TaskContext["progress"] {
+    return (fraction, message, output) => this.#progress(fraction, message, output);
+  }
+
+  get reportCosts(): TaskContext["reportCosts"] {
+    return (costs) => this.#reportCosts(costs);
+  }
+
+  get pauseLimit(): TaskContext["pauseLimit"] {
+    return (delayMs, limit) => this.#pauseLimit(delayMs, limit);
+  }
+
+  #progress(fraction: number, message = "", output?: unknown): void {
     if (this.#attempt.state !== "running") return;
     const json: string | undefined = output === undefined ? undefined : JSON.stringify(output);
     const data = json === undefined ? undefined : Buffer.from(json);
@@ -96,7 +109,7 @@ export class AttemptContext implements TaskContext {
     });
   }
 
-  reportCosts(costs: Readonly<Record<string, number | bigint>>): void {
+  #reportCosts(costs: Readonly<Record<string, number | bigint>>): void {
     const all = new Map(this.#attempt.costs);
     for (const [unit, amount] of Object.entries(costs)) {
       if (!/^[A-Za-z0-9_]{0,63}$/.test(unit)) throw new RangeError(`A cost's unit cannot be called ${unit}.`);
@@ -109,7 +122,7 @@ export class AttemptContext implements TaskContext {
     this.#attempt.costs = all;
   }
 
-  pauseLimit(delayMs: number, limit = ""): void {
+  #pauseLimit(delayMs: number, limit = ""): void {
     if (Number.isNaN(delayMs)) throw new RangeError("A pause cannot last NaN milliseconds.");
     const retryDelay = delay(delayMs);
     if (retryDelay.seconds === 0n && retryDelay.nanos === 0) return;

@@ -196,8 +196,9 @@ export class Runner implements Disposable {
     const { cancelGraceMs, log } = this.#options;
     attempt.graceTimer = setTimeout(() => {
       if (attempt.state !== "running") return;
-      const { capability, taskId } = attempt.assignment;
-      log.warn(`a handler of ${capability} goes on after it was asked to stop; its slot is given to others`, {
+      const { capability, taskId, traceparent } = attempt.assignment;
+      const message = `a handler of ${capability} goes on after it was asked to stop; its slot is given to others`;
+      log.withTrace(traceparent).warn(message, {
         task_id: taskId,
         attempt: attempt.assignment.attempt,
         cause: reason.cause,

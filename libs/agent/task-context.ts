@@ -33,17 +33,17 @@ export interface TaskContext {
    * @param message for people; at most 1 KiB is kept.
    * @param output partial output: any JSON value, at most 64 KiB as JSON; larger is left out.
    */
-  progress(fraction: number, message?: string, output?: unknown): void;
+  readonly progress: (fraction: number, message?: string, output?: unknown) => void;
   /**
    * What the execution really costs, by unit, such as `{ llm_tokens: 1_200 }`; settles the estimate reserved for it. Called
    * again, units given anew replace their former amount.
    * @throws RangeError if an amount is not a whole number from 0 to 10^12, a unit is misspelt, or there are more than 16.
    */
-  reportCosts(costs: Readonly<Record<string, number | bigint>>): void;
+  readonly reportCosts: (costs: Readonly<Record<string, number | bigint>>) => void;
   /**
    * Asks that the limit under which the task ran admits nothing for a while, because something that the handler called
    * refused it; sent with the outcome. Nothing is asked for a delay of 0 or less; more than 24 h count as 24 h.
    * @param limit its name. Default: every limit that the task was counted against.
    */
-  pauseLimit(delayMs: number, limit?: string): void;
+  readonly pauseLimit: (delayMs: number, limit?: string) => void;
 }

@@ -22,9 +22,11 @@ export class ThrownErrors {
     }
   }
 
-  #write(thrown: unknown, { capability, taskId, attempt }: Assignment): void {
+  #write(thrown: unknown, { capability, taskId, attempt, traceparent }: Assignment): void {
     if (thrown instanceof TaskError) {
-      this.#log.debug(`a task of ${capability} failed`, { task_id: taskId, attempt, err: thrown });
+      this.#log
+        .withTrace(traceparent)
+        .debug(`a task of ${capability} failed`, { task_id: taskId, attempt, err: thrown });
       return;
     }
     const nowMs = performance.now();
@@ -33,7 +35,8 @@ export class ThrownErrors {
       return;
     }
     const more = this.#untold === 0 ? {} : { others_since_the_last: this.#untold };
-    this.#log.warn(`a handler of ${capability} threw`, { task_id: taskId, attempt, err: thrown, ...more });
+    const fields = { task_id: taskId, attempt, err: thrown, ...more };
+    this.#log.withTrace(traceparent).warn(`a handler of ${capability} threw`, fields);
     this.#loggedMs = nowMs;
     this.#untold = 0;
   }

@@ -255,7 +255,8 @@ test("a handler tells its progress, its costs and a pause, and knows its task", 
       });
       for (let step = 0; step < 100; step++) context.progress(step / 100, `step ${step}`);
       context.progress(1, "with output", { rows: [1] });
-      context.progress(NaN);
+      const { progress } = context;
+      progress(NaN);
       context.progress(0.5, "too much", "x".repeat(70_000));
       context.reportCosts({ llm_tokens: 10, tasks: 1n });
       context.reportCosts({ llm_tokens: 1_200 });
