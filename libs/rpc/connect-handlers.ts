@@ -1,3 +1,4 @@
+import { createRegistry } from "@bufbuild/protobuf";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodImplSpec } from "@connectrpc/connect";
@@ -11,7 +12,11 @@ import {
 } from "@connectrpc/connect/protocol-connect";
 import { endStreamFlag, errorFromJsonBytes, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { createHandlerFactory as createGrpcWebFactory } from "@connectrpc/connect/protocol-grpc-web";
+import { file_google_rpc_error_details } from "#libs/proto/google/rpc/error_details_pb.ts";
 import { errorReason, legionError } from "./errors.ts";
+
+// A google.rpc.Status among the answers of a bulk call carries details, which are JSON only to who knows their types.
+const registry = createRegistry(file_google_rpc_error_details);
 
 /** Serves a handler as Connect (JSON and binary) and gRPC-Web. */
 export function connectHandler(spec: MethodImplSpec, readMaxBytes: number): UniversalHandlerFn {
@@ -19,7 +24,7 @@ export function connectHandler(spec: MethodImplSpec, readMaxBytes: number): Univ
     readMaxBytes,
     acceptCompression: [compressionGzip, compressionBrotli],
     // JSON is written by hand: a field name that is misspelt must not be dropped in silence.
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions: { ignoreUnknownFields: false, registry },
   };
   const handle = createUniversalMethodHandler(spec, [createHandlerFactory(options), createGrpcWebFactory(options)]);
   return async (request) => withReason(await handle(request));

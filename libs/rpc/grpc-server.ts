@@ -84,6 +84,11 @@ export class GrpcServer implements AsyncDisposable {
     return this;
   }
 
+  /** What health checks may ask for: each service mounted so far, and "" for the whole process. */
+  get healthNames(): string[] {
+    return ["", ...[...this.#services].map((service) => service.typeName)];
+  }
+
   /** What health checks are told of a service; "" is the whole process. Before this is called: serving, from `listen` on. */
   setServing(service: string, serving: boolean): void {
     this.#serving.set(service, serving);
@@ -110,7 +115,7 @@ export class GrpcServer implements AsyncDisposable {
     );
     await assertPortFree(host, port);
     const bound = await this.#bind(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
-    for (const name of ["", ...[...this.#services].map((service) => service.typeName)]) {
+    for (const name of this.healthNames) {
       if (!this.#serving.has(name)) this.setServing(name, true);
     }
     return bound;

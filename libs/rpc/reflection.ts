@@ -13,21 +13,32 @@ export function addReflection(server: Server, files: DescFile[]): void {
   const ours = withDependencies([...files, file_google_rpc_error_details]).map((file) =>
     Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
   );
-  const theirs = Object.values(health).flatMap((method) => method.requestType.fileDescriptorProtos.map(withoutMaps));
+  const theirs = Object.values(health).flatMap((method) => method.requestType.fileDescriptorProtos.map(corrected));
   // The library reads the descriptors alone; this is the one of its formats that asks for nothing else.
   const format = "Protocol Buffer 3 EnumDescriptorProto" as const;
   const definition = { format, type: {}, fileDescriptorProtos: [...ours, ...theirs] };
   new ReflectionService({ definition }).addToServer(server);
 }
 
-/** What proto-loader says of a message with a map is not valid, and tools refuse the whole file for it. */
-function withoutMaps(bytes: Uint8Array): Buffer {
+/**
+ * What proto-loader says of a message with a map is not valid, and it names the types of fields as they are written in the
+ * source: tools refuse the whole file for either.
+ */
+function corrected(bytes: Uint8Array): Buffer {
   const file = fromBinary(FileDescriptorProtoSchema, bytes);
   const hasMap = ({ nestedType }: DescriptorProto) => nestedType.some(({ options }) => options?.mapEntry);
   const left = new Set(file.messageType.filter(hasMap).map(({ name }) => `${file.package}.${name}`));
   const isLeft = (typeName: string) => left.has(typeName.replace(/^\./, ""));
   file.messageType = file.messageType.filter((message) => !hasMap(message));
   for (const service of file.service) service.method = service.method.filter(({ outputType }) => !isLeft(outputType));
+  for (const message of file.messageType) {
+    const nested = new Set([...message.nestedType, ...message.enumType].map(({ name }) => name));
+    for (const field of message.field) {
+      const { typeName } = field;
+      if (typeName === "" || typeName.startsWith(".")) continue;
+      field.typeName = `.${file.package}.${nested.has(typeName) ? `${message.name}.` : ""}${typeName}`;
+    }
+  }
   return Buffer.from(toBinary(FileDescriptorProtoSchema, file));
 }
 

@@ -198,7 +198,8 @@ export class ServiceHost implements AsyncDisposable, HostParts {
   }
 
   #report(): void {
-    this.grpc.setServing("", this.problems().length === 0);
+    const serving = this.problems().length === 0;
+    for (const service of this.grpc.healthNames) this.grpc.setServing(service, serving);
   }
 }
 

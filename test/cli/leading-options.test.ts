@@ -3,8 +3,18 @@ import { test } from "node:test";
 import { behindCommand } from "#libs/cli/leading-options.ts";
 
 test("a command's options may stand before it", () => {
-  assert.deepEqual(behindCommand(["--port-base", "7500", "--json", "health"]), ["health", "--port-base", "7500", "--json"]);
-  assert.deepEqual(behindCommand(["--port-base=7500", "run", "greet", "{}"]), ["run", "--port-base=7500", "greet", "{}"]);
+  assert.deepEqual(behindCommand(["--port-base", "7500", "--json", "health"]), [
+    "health",
+    "--port-base",
+    "7500",
+    "--json",
+  ]);
+  assert.deepEqual(behindCommand(["--port-base=7500", "run", "greet", "{}"]), [
+    "run",
+    "--port-base=7500",
+    "greet",
+    "{}",
+  ]);
 });
 
 test("what is no such option stays where it is", () => {

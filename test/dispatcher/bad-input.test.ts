@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { DispatcherService } from "#libs/proto/legion/dispatcher/v1/dispatcher_service_pb.ts";
 import { LinkService } from "#libs/proto/legion/dispatcher/v1/link_service_pb.ts";
 import { errorReason, errorViolations } from "#libs/rpc/errors.ts";
@@ -335,7 +335,7 @@ test("garbage on a stream ends that stream with a reason, and nothing else", asy
     call.on("error", () => {});
     call.on("data", () => {});
     call.write(Buffer.from([0xff, 0xff, 0xff, 0x07, 0x01]));
-    assert.equal(await status, Number(Code.InvalidArgument), method.name);
+    assert.equal(await status, Code.InvalidArgument, method.name);
   }
   const link = openStream(dispatcher.channel, LinkService.method.link);
   const closed = new Promise<ConnectError | undefined>((resolve) => link.onClose(resolve));

@@ -55,7 +55,7 @@ export class FakeRegistry implements AsyncDisposable {
     this.closed = new Promise((resolve) => this.#stream.onClose(resolve));
     void this.closed.then((error) => this.#welcome.reject(error ?? new Error("The Link ended.")));
     this.#stream.onMessage((frame) => this.#receive(frame));
-    this.send({ hello: { registryId: "fake" } });
+    void this.send({ hello: { registryId: "fake" } });
   }
 
   static async connect(address: string): Promise<FakeRegistry> {

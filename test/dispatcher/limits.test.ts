@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { WhenUnreachable } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import { errorReason, errorRetryDelayMs } from "#libs/rpc/errors.ts";
 import { waitFor } from "../harness/wait-for.ts";

@@ -243,14 +243,14 @@ test("the agent's retry_delay is the least rest, and the task says what it rests
   const { client } = dispatcher;
   const session = await registry.attach(offer("rests"));
   await client.submitTask({ task: { taskId: "rests", capability: "rests", retryPolicy: soon } });
-  const before = Date.now();
+  const sentMs = Date.now();
   await session.answer(await session.expect("rests"), failed({ code: "BUSY", message: "429", retryDelayMs: 700 }));
   const { task } = await client.getTask({ taskId: "rests" });
   assert.equal(task?.state, TaskState.SCHEDULED);
   assert.equal(task.lastFailure?.code, "BUSY");
   assert.match(task.waitingReason, /attempt 1 failed \(BUSY: 429\)/);
   await session.expect("rests", 2);
-  assert.ok(Date.now() - before >= 699, "no earlier");
+  assert.ok(Date.now() - sentMs >= 699, "no earlier");
   await session.end([{ taskId: "rests", attempt: 2 }]);
   await client.cancelTask({ taskId: "rests" });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { errorReason } from "#libs/rpc/errors.ts";
 import type { FakeSession } from "./fake-registry.ts";

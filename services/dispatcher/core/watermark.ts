@@ -20,6 +20,11 @@ export class Watermark {
     return this.#place;
   }
 
+  /** Whether a claim would look at everything. */
+  get isReset(): boolean {
+    return this.#place === start;
+  }
+
   /** A claim begins; one at a time. @returns where. */
   begin(): Place {
     this.#putIn = undefined;
@@ -45,6 +50,6 @@ export class Watermark {
   }
 }
 
-function isBefore(a: Place, b: Place): boolean {
+export function isBefore(a: Place, b: Place): boolean {
   return a.rank < b.rank || (a.rank === b.rank && a.taskKey < b.taskKey);
 }

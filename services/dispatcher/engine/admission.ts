@@ -191,7 +191,7 @@ export class Admission {
 
   async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
     const { pool, segments, assigner, instanceKey } = this.#parts;
-    const place = { segment: segments.current, olderSegments: segments.others, instanceKey };
+    const place = { segment: segments.current, instanceKey };
     const tasks: NewTask[] = candidates.map((candidate) => {
       if (candidate.dueTimeMs === null) candidate.session = assigner.takeSlot(candidate.route);
       return {
@@ -253,9 +253,9 @@ export class Admission {
 
   /** For ids that were taken: the same task is accepted as it was, another one is a conflict. */
   async #compare(candidates: readonly Candidate[]): Promise<Map<string, Accepted | Error>> {
-    const { pool, segments, waiters } = this.#parts;
+    const { pool, waiters } = this.#parts;
     const ids = candidates.map(({ spec }) => ({ namespace: spec.namespace, taskId: spec.taskId }));
-    const rows = await findTasks(pool, ids, segments.all);
+    const rows = await findTasks(pool, ids);
     const byName = new Map(rows.map((row) => [taskName(row.namespace, row.task_id), row]));
     const answers = new Map<string, Accepted | Error>();
     for (const { spec, name, waiter } of candidates) {

@@ -17,7 +17,6 @@ import { decodeSpec, type LeaseBook } from "./lease-book.ts";
 import type { LimitGate } from "./limit-gate.ts";
 import type { RouteTable } from "./route-table.ts";
 import type { Samples } from "./samples.ts";
-import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession, type Lease } from "./session.ts";
 import type { Waiters } from "./waiters.ts";
 
@@ -32,7 +31,6 @@ export interface AgentFrameParts {
   readonly waiters: Waiters;
   readonly samples: Samples;
   readonly limits: LimitGate;
-  readonly segments: SegmentKeeper;
   readonly routes: RouteTable;
   readonly log: Logger;
   readonly maxResultBytes: number;
@@ -177,8 +175,8 @@ export class AgentFrames {
   }
 
   async #findTasks(ids: { namespace: string; taskId: string }[]): Promise<(TaskRow | undefined)[]> {
-    const { pool, segments, signal } = this.#parts;
-    const rows = await retryWhileDisconnected(() => findTasks(pool, ids, segments.all), { signal });
+    const { pool, signal } = this.#parts;
+    const rows = await retryWhileDisconnected(() => findTasks(pool, ids), { signal });
     const byName = new Map(rows.map((row) => [taskName(row.namespace, row.task_id), row]));
     return ids.map(({ namespace, taskId }) => byName.get(taskName(namespace, taskId)));
   }

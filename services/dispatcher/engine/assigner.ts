@@ -1,6 +1,8 @@
+import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { Matcher } from "../core/matcher.ts";
+import { Pace } from "../core/pace.ts";
 import { capabilityName, hasLabels } from "../core/route.ts";
 import type { Place } from "../core/watermark.ts";
 import { claimTasks, type ClaimedTask } from "../sql/claim-tasks.ts";
@@ -14,6 +16,7 @@ const claimsAtOnce = 3;
 /** Gives waiting tasks to sessions as their slots get free. */
 export class Assigner {
   readonly #pool: ConnectionPool;
+  readonly #clock: Clock;
   readonly #routes: RouteTable;
   readonly #matcher: Matcher<HomeSession>;
   readonly #instanceKey: number;
@@ -21,6 +24,7 @@ export class Assigner {
   /** Routes with a backlog, by capability. */
   readonly #backlogs = new Map<string, Set<LiveRoute>>();
   readonly #claims = new Set<Promise<void>>();
+  readonly #pace = new Pace();
   #scheduled = false;
   #closed = false;
   /** Called for each task that was leased from the queue. */
@@ -28,12 +32,14 @@ export class Assigner {
 
   constructor(parts: {
     pool: ConnectionPool;
+    clock: Clock;
     routes: RouteTable;
     matcher: Matcher<HomeSession>;
     instanceKey: number;
     log: Logger;
   }) {
     this.#pool = parts.pool;
+    this.#clock = parts.clock;
     this.#routes = parts.routes;
     this.#matcher = parts.matcher;
     this.#instanceKey = parts.instanceKey;
@@ -60,13 +66,6 @@ export class Assigner {
     this.#note(route);
   }
 
-  /** Somebody else may have put tasks into a route's queue. */
-  suspect(route: LiveRoute): void {
-    route.insertions++;
-    route.watermark.reset();
-    this.#note(route);
-  }
-
   /** Slots became free. */
   freed(session: HomeSession): void {
     if (this.#backlogs.size > 0 && this.#hasBacklogFor(session)) this.#schedule();
@@ -81,18 +80,34 @@ export class Assigner {
   /** Looks for tasks that others queued unseen; the backstop of their hints. */
   async poll(): Promise<void> {
     await this.#routes.refresh();
+    const startMs = this.#clock.monotonic();
+    if (this.#pace.isDue(startMs)) {
+      await this.#findWaiting();
+      const nowMs = this.#clock.monotonic();
+      this.#pace.took(nowMs - startMs, nowMs);
+    }
+    for (const route of this.#routes.all()) {
+      if (!route.backlog) continue;
+      if (route.pace.isDue(startMs)) route.watermark.reset();
+      this.#note(route);
+    }
+    this.#schedule();
+  }
+
+  async #findWaiting(): Promise<void> {
     const quiet = [];
     for (const route of this.#routes.all()) if (!route.backlog && !route.claiming) quiet.push(route.routeKey);
     for (const routeKey of quiet.length > 0 ? await waitingRoutes(this.#pool, quiet) : []) {
       const route = this.#routes.get(routeKey);
-      if (route !== undefined) this.suspect(route);
+      if (route !== undefined) this.#suspect(route);
     }
-    for (const route of this.#routes.all()) {
-      if (!route.backlog) continue;
-      route.watermark.reset();
-      this.#note(route);
-    }
-    this.#schedule();
+  }
+
+  /** Somebody else has put tasks into a route's queue, nobody knows where. */
+  #suspect(route: LiveRoute): void {
+    route.insertions++;
+    route.watermark.reset();
+    this.#note(route);
   }
 
   #isBacklog(route: LiveRoute): boolean {
@@ -168,14 +183,16 @@ export class Assigner {
 
   async #claim(route: LiveRoute, sessions: HomeSession[]): Promise<void> {
     route.claiming = true;
-    const { insertions } = route;
+    const { insertions, watermark } = route;
+    const startMs = this.#clock.monotonic();
+    const looksAtAll = watermark.isReset;
     let claimed: ClaimedTask[] = [];
     let failed = false;
     try {
       claimed = await claimTasks(this.#pool, {
         routeKey: route.routeKey,
         sessionKeys: sessions.map((session) => session.sessionKey),
-        from: route.watermark.begin(),
+        from: watermark.begin(),
         instanceKey: this.#instanceKey,
       });
     } catch (error) {
@@ -186,8 +203,10 @@ export class Assigner {
     route.claiming = false;
     this.#hand(route, sessions, claimed);
     if (failed) return;
+    const nowMs = this.#clock.monotonic();
+    if (looksAtAll) route.pace.took(nowMs - startMs, nowMs);
     const last = claimed.at(-1);
-    if (last !== undefined) route.watermark.advance(last);
+    if (last !== undefined) watermark.advance(last);
     // What others put in before the watermark is found by their hint or by the poll.
     if (claimed.length < sessions.length && insertions === route.insertions) this.#clear(route);
     this.#schedule();

@@ -73,7 +73,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const waiters = new Waiters();
   const matcher = new Matcher<HomeSession>();
   const leases = new LeaseBook(matcher, clock);
-  const assigner = new Assigner({ pool, routes, matcher, instanceKey, log });
+  const assigner = new Assigner({ pool, clock, routes, matcher, instanceKey, log });
   const dueTimer = host.use(
     new DueTimer({
       pool,
@@ -104,14 +104,13 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     waiters,
     samples,
     limits,
-    segments,
     routes,
     log,
     maxResultBytes: config.MAX_RESULT_BYTES,
     signal,
     onReady,
   });
-  const reader = new TaskReader({ pool, segments, routes, matcher });
+  const reader = new TaskReader({ pool, routes, matcher });
   const cancellation = new Cancellation({ pool, reader, routes, leases, frames, waiters, hints, instance });
   const admission = new Admission({
     pool,
@@ -146,7 +145,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     assigner.queued(route, { rank, taskKey });
     // Sessions with free slots, or with the labels, may be at another home.
     if (route.requiredLabels.length > 0 || !matcher.hasFree(route.namespace, route.capability)) {
-      hints.queued(route.routeKey);
+      hints.queued(route.routeKey, { rank, taskKey });
     }
   }
 
@@ -205,7 +204,7 @@ function finished(parts: {
         dueTimer.expect(delayMs);
       } else {
         assigner.queued(route, ending);
-        hints.queued(route.routeKey);
+        hints.queued(route.routeKey, ending);
       }
       if (!waiters.isAwaited(ending.taskName)) return;
       const state = delayMs > 0 ? TaskState.SCHEDULED : TaskState.QUEUED;

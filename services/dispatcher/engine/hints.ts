@@ -1,4 +1,5 @@
 import type { Notifier } from "#libs/db/notifier.ts";
+import { isBefore, type Place } from "../core/watermark.ts";
 import type { Instance } from "./instance.ts";
 
 const queuedChannel = "legion_dispatcher_queued";
@@ -8,8 +9,8 @@ const cancelsChannel = "legion_dispatcher_cancels";
 const keysInAHint = 400;
 
 export interface HintHandlers {
-  /** Somebody else put a task into this route's queue. Undefined: look at all of them. */
-  queued(routeKey: number | undefined): void;
+  /** Somebody else put tasks into a route's queue, here and perhaps behind it. Undefined: look at all of them. */
+  queued(news: { readonly routeKey: number; readonly place: Place } | undefined): void;
   /** These tasks, for which a client of this instance may wait, have ended. Undefined: some may have. */
   ended(taskKeys: number[] | undefined): void;
   /** Somebody asked for tasks to be canceled that sessions of this instance hold. */
@@ -22,6 +23,8 @@ export class Hints {
   readonly #instance: Instance;
   readonly #stopped: AbortSignal;
   readonly #ended = new Map<number, number[]>();
+  /** The first place where something was put in, by route. */
+  readonly #queued = new Map<number, Place>();
   #scheduled = false;
 
   /** @param stopped from then on nothing is told to anybody: the notifier may be gone. */
@@ -35,8 +38,9 @@ export class Hints {
     const own = String(this.#instance.instanceKey);
     await this.#notifier.listen(queuedChannel, (payload) => {
       if (payload === null) return handlers.queued(undefined);
-      const [from, routeKey] = payload.split(":");
-      if (from !== own) handlers.queued(Number(routeKey));
+      const [from, routeKey, rank, taskKey] = payload.split(":");
+      if (from === own) return;
+      handlers.queued({ routeKey: Number(routeKey), place: { rank: Number(rank), taskKey: Number(taskKey) } });
     });
     await this.#notifier.listen(endedChannel, (payload) => {
       if (payload === null) return handlers.ended(undefined);
@@ -48,8 +52,11 @@ export class Hints {
     });
   }
 
-  queued(routeKey: number): void {
-    if (!this.#instance.isAlone) this.#hint(queuedChannel, `${this.#instance.instanceKey}:${routeKey}`);
+  queued(routeKey: number, place: Place): void {
+    if (this.#instance.isAlone) return;
+    const first = this.#queued.get(routeKey);
+    if (first === undefined || isBefore(place, first)) this.#queued.set(routeKey, place);
+    this.#schedule();
   }
 
   /** @param submitter the instance whose client may wait. */
@@ -58,9 +65,7 @@ export class Hints {
     const keys = this.#ended.get(submitter);
     if (keys === undefined) this.#ended.set(submitter, [taskKey]);
     else keys.push(taskKey);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => this.#flush());
+    this.#schedule();
   }
 
   cancels(instanceKey: number): void {
@@ -71,8 +76,18 @@ export class Hints {
     if (!this.#stopped.aborted) this.#notifier.hint(channel, payload);
   }
 
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
   #flush(): void {
     this.#scheduled = false;
+    for (const [routeKey, { rank, taskKey }] of this.#queued) {
+      this.#hint(queuedChannel, `${this.#instance.instanceKey}:${routeKey}:${rank}:${taskKey}`);
+    }
+    this.#queued.clear();
     for (const [submitter, keys] of this.#ended) {
       for (let start = 0; start < keys.length; start += keysInAHint) {
         this.#hint(endedChannel, `${submitter}:${keys.slice(start, start + keysInAHint).join(",")}`);

@@ -1,4 +1,5 @@
 import { systemClock } from "#libs/clock/clock.ts";
+import { unlessAway } from "#libs/db/unless-away.ts";
 import { Ticker } from "#libs/lifecycle/ticker.ts";
 import type { ServiceHost } from "#libs/service/service-host.ts";
 import type { DispatcherConfig } from "../config.ts";
@@ -44,7 +45,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   }
 
   const every = (everyMs: number, name: string, tick: () => Promise<void>): void => {
-    const ticker = new Ticker({ name, everyMs, tick, clock: systemClock, log });
+    const ticker = new Ticker({ name, everyMs, tick: () => unlessAway(tick), clock: systemClock, log });
     void ticker.run(engine.stopping.signal);
   };
   every(Math.min(2_500, config.INSTANCE_LEASE / 4), "instance lease", () => instance.renew());
@@ -65,9 +66,9 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
 
   void engine.hints
     .listen({
-      queued: (routeKey) => {
-        const route = routeKey === undefined ? undefined : engine.routes.get(routeKey);
-        if (route !== undefined) assigner.suspect(route);
+      queued: (news) => {
+        const route = news && engine.routes.get(news.routeKey);
+        if (route !== undefined) assigner.queued(route, news!.place);
         else void assigner.poll().catch((err: unknown) => log.debug("the queue could not be polled", { err }));
       },
       ended: (taskKeys) => {

@@ -1,6 +1,7 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { labelPairs, routeName, type LabelPair, type Route } from "../core/route.ts";
+import { Pace } from "../core/pace.ts";
 import { Watermark } from "../core/watermark.ts";
 import { addRoute, routesAfter, type RouteRow } from "../sql/routes.ts";
 
@@ -11,6 +12,8 @@ export class LiveRoute implements Route {
   readonly capability: string;
   readonly requiredLabels: readonly LabelPair[];
   readonly watermark = new Watermark();
+  /** For looking at everything once more. */
+  readonly pace = new Pace();
   /** Whether tasks may wait in the queue; nothing overtakes them. Unknown at first, which counts as yes. */
   backlog = true;
   /** Grows with every known insertion into the queue. */

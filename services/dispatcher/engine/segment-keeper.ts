@@ -22,15 +22,6 @@ export class SegmentKeeper {
     return this.#segments.current;
   }
 
-  /** Where an id that is given again may be found, beside the current one. */
-  get others(): number[] {
-    return this.#segments.all.filter((segment) => segment !== this.#segments.current);
-  }
-
-  get all(): readonly number[] {
-    return this.#segments.all;
-  }
-
   /** One round: also to be run before the first task is taken. */
   async tick(): Promise<void> {
     const before = await readSegments(this.#pool);

@@ -6,7 +6,6 @@ import type { Matcher } from "../core/matcher.ts";
 import { findQueued, findTasks, type TaskRow } from "../sql/find-tasks.ts";
 import { decodeSpec } from "./lease-book.ts";
 import type { RouteTable } from "./route-table.ts";
-import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { stateOf, toTask } from "./task-view.ts";
 import { queuedReason } from "./waiting-reason.ts";
@@ -19,20 +18,13 @@ interface TaskId {
 /** Looks tasks up. */
 export class TaskReader {
   readonly #pool: ConnectionPool;
-  readonly #segments: SegmentKeeper;
   readonly #routes: RouteTable;
   readonly #matcher: Matcher<HomeSession>;
   /** Who waits for many tasks one by one asks for each of them when it ends; one statement answers what came together. */
   readonly #batcher: Batcher<TaskId, TaskRow | undefined>;
 
-  constructor(parts: {
-    pool: ConnectionPool;
-    segments: SegmentKeeper;
-    routes: RouteTable;
-    matcher: Matcher<HomeSession>;
-  }) {
+  constructor(parts: { pool: ConnectionPool; routes: RouteTable; matcher: Matcher<HomeSession> }) {
     this.#pool = parts.pool;
-    this.#segments = parts.segments;
     this.#routes = parts.routes;
     this.#matcher = parts.matcher;
     this.#batcher = new Batcher({ maxItems: 200, concurrency: 2, run: (ids) => this.#findAll(ids) });
@@ -79,7 +71,7 @@ export class TaskReader {
   }
 
   async #findAll(ids: TaskId[]): Promise<(TaskRow | undefined)[]> {
-    const rows = await findTasks(this.#pool, ids, this.#segments.all);
+    const rows = await findTasks(this.#pool, ids);
     const byName = new Map(rows.map((row) => [taskName(row.namespace, row.task_id), row]));
     return ids.map(({ namespace, taskId }) => byName.get(taskName(namespace, taskId)));
   }

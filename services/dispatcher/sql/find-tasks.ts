@@ -45,7 +45,7 @@ const find = prepared<TaskRow>(
   `
   select ${taskColumns(true)}
   from unnest($1::text[], $2::text[]) as u (namespace, task_id)
-  join tasks t on t.segment = any($3::int4[]) and t.namespace = u.namespace and t.task_id = u.task_id
+  join tasks t on t.namespace = u.namespace and t.task_id = u.task_id
   ${taskJoins}`,
 );
 
@@ -53,13 +53,8 @@ const find = prepared<TaskRow>(
 export function findTasks(
   pool: ConnectionPool,
   ids: readonly { namespace: string; taskId: string }[],
-  segments: readonly number[],
 ): Promise<TaskRow[]> {
-  return pool.run(find, [
-    textArray(ids.map((id) => id.namespace)),
-    textArray(ids.map((id) => id.taskId)),
-    int4Array(segments),
-  ]);
+  return pool.run(find, [textArray(ids.map((id) => id.namespace)), textArray(ids.map((id) => id.taskId))]);
 }
 
 const queued = prepared<{ attempts: number; last_failure: Buffer | null; ahead: number }>(

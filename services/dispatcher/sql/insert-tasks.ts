@@ -37,11 +37,11 @@ const statement = prepared<{ ord: number; task_key: number; segment: number }>(
     from input i
     where not exists (
       select from tasks t
-      where t.segment = any($11::int4[]) and t.namespace = i.namespace and t.task_id = i.task_id
+      where t.namespace = i.namespace and t.task_id = i.task_id
     )
     -- All in one order, so that instances which store the same ids at the same time do not wait for each other in a circle.
     order by i.namespace collate "C", i.task_id collate "C"
-    on conflict (segment, namespace, task_id) do nothing
+    on conflict (namespace, task_id, segment) do nothing
     returning task_key
   ), kept as materialized (
     select i.* from input i join fresh f using (task_key)
@@ -49,15 +49,15 @@ const statement = prepared<{ ord: number; task_key: number; segment: number }>(
     insert into leases (
       task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time
     )
-    select task_key, $10, 1, session_key, $12, route_key, rank, $12, now()
+    select task_key, $10, 1, session_key, $11, route_key, rank, $11, now()
     from kept where session_key is not null
   ), waiting as (
     insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter)
-    select task_key, to_timestamp(due_time_ms / 1000), route_key, rank, $10, 0, $12
+    select task_key, to_timestamp(due_time_ms / 1000), route_key, rank, $10, 0, $11
     from kept where due_time_ms is not null
   ), queued as (
     insert into queue (route_key, rank, task_key, segment, attempts, submitter)
-    select route_key, rank, task_key, $10, 0, $12
+    select route_key, rank, task_key, $10, 0, $11
     from kept where session_key is null and due_time_ms is null
   ), counted as (
     insert into counter_changes (submitted, dispatched)
@@ -68,13 +68,13 @@ const statement = prepared<{ ord: number; task_key: number; segment: number }>(
 
 /**
  * Stores tasks, all with what they wait for, in one statement. Ids must differ within one call.
- * @param olderSegments where else an id may be taken.
+ * @param place.segment where they go; an id may be taken in any.
  * @returns one for each task, in their order; undefined where the id is taken.
  */
 export async function insertTasks(
   pool: ConnectionPool,
   tasks: readonly NewTask[],
-  place: { segment: number; olderSegments: readonly number[]; instanceKey: number },
+  place: { segment: number; instanceKey: number },
 ): Promise<(InsertedTask | undefined)[]> {
   const rows = await pool.run(statement, [
     textArray(tasks.map((task) => task.namespace)),
@@ -87,7 +87,6 @@ export async function insertTasks(
     int8Array(tasks.map((task) => task.sessionKey)),
     float8Array(tasks.map((task) => task.dueTimeMs)),
     place.segment,
-    int4Array(place.olderSegments),
     place.instanceKey,
   ]);
   const inserted = new Array<InsertedTask | undefined>(tasks.length).fill(undefined);

@@ -6,7 +6,7 @@ import type { Logger } from "#libs/telemetry/logger.ts";
 import { forgetTakeovers, takeoversTold } from "../sql/forget-takeovers.ts";
 import { pollChanges, type Takeover, type TakeoverKind } from "../sql/poll-changes.ts";
 import type { Sessions } from "./sessions.ts";
-import { unlessAway } from "./unless-away.ts";
+import { unlessAway } from "#libs/db/unless-away.ts";
 
 export interface ChangesOptions {
   readonly pool: ConnectionPool;

@@ -5,7 +5,7 @@ import type { Logger } from "#libs/telemetry/logger.ts";
 import { purgeTakeovers } from "../sql/forget-takeovers.ts";
 import { renewInstance } from "../sql/renew-instance.ts";
 import { sweepSessions } from "../sql/sweep-sessions.ts";
-import { unlessAway } from "./unless-away.ts";
+import { unlessAway } from "#libs/db/unless-away.ts";
 
 export interface PresenceOptions {
   readonly pool: ConnectionPool;

@@ -4,7 +4,7 @@ import type { Logger } from "#libs/telemetry/logger.ts";
 import { countAllAgents } from "../sql/count-all-agents.ts";
 import { type HeldRow, listHeld } from "../sql/list-held.ts";
 import type { Registry } from "./registry.ts";
-import { unlessAway } from "./unless-away.ts";
+import { unlessAway } from "#libs/db/unless-away.ts";
 
 export interface UpkeepOptions {
   readonly registry: Registry;

@@ -48,7 +48,7 @@ test("a retry waits as the policy says, less up to a quarter, never less than th
       fc.option(fc.integer({ min: 0, max: day }), { nil: undefined }),
       (policy, attempt, chance, asked) => {
         const failure = { retryable: true, retryDelay: asked === undefined ? undefined : durationFromMs(asked) };
-        const next = afterFailure(failure as Parameters<typeof afterFailure>[0], attempt, policy, chance);
+        const next = afterFailure(failure, attempt, policy, chance);
         if (attempt >= maxAttempts(policy)) return assert.deepEqual(next, { kind: "dead" });
         assert.ok(next.kind === "retry");
         const initialMs = policy?.initialDelay

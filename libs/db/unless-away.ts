@@ -1,4 +1,4 @@
-import { isConnectionFailure } from "#libs/db/connection-failure.ts";
+import { isConnectionFailure } from "./connection-failure.ts";
 
 /** Postgres being away is told once, by the pool; whoever asks regularly asks again. */
 export async function unlessAway(step: () => Promise<void>): Promise<void> {
