@@ -1,11 +1,14 @@
 import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { nextDueDelayMs, releaseDue } from "../sql/release-due.ts";
+import { Pace } from "../core/pace.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 
 const releasedAtOnce = 1_000;
 // Others schedule tasks too, so nobody rests for longer than this.
 const longestRestMs = 1_000;
+// Times are judged by Postgres's clock and made by several.
+const clockSkewMs = 60_000;
 
 /** Moves tasks into the queue when their time has come: of a schedule, or of the end of a retry's rest. */
 export class DueTimer implements Disposable {
@@ -14,6 +17,8 @@ export class DueTimer implements Disposable {
   readonly #routes: RouteTable;
   readonly #onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
   readonly #onError: (error: unknown) => void;
+  readonly #pace = new Pace();
+  #fromMs = 0;
   #timer: Disposable | undefined;
   #nextMs = Infinity;
   #running = false;
@@ -47,8 +52,19 @@ export class DueTimer implements Disposable {
 
   /** Releases all that is due. */
   async tick(): Promise<void> {
+    const [startMs, nowMs] = [this.#clock.monotonic(), this.#clock.now()];
+    // Entries that are gone but not yet vacuumed away are stepped over, as in the queue.
+    const looksAtAll = this.#pace.isDue(startMs);
+    if (looksAtAll) this.#fromMs = 0;
+    await this.#release();
+    this.#fromMs = nowMs - clockSkewMs;
+    const endMs = this.#clock.monotonic();
+    if (looksAtAll) this.#pace.took(endMs - startMs, endMs);
+  }
+
+  async #release(): Promise<void> {
     for (;;) {
-      const released = await releaseDue(this.#pool, releasedAtOnce);
+      const released = await releaseDue(this.#pool, releasedAtOnce, this.#fromMs);
       for (const { route_key, rank, task_key } of released) {
         const route = this.#routes.get(route_key);
         if (route !== undefined) this.#onQueued(route, rank, task_key);
@@ -68,7 +84,7 @@ export class DueTimer implements Disposable {
     let restMs = longestRestMs;
     try {
       await this.tick();
-      restMs = (await nextDueDelayMs(this.#pool)) ?? longestRestMs;
+      restMs = (await nextDueDelayMs(this.#pool, this.#fromMs)) ?? longestRestMs;
     } catch (error) {
       this.#onError(error);
     }
