@@ -3,6 +3,7 @@ import { after, before, test } from "node:test";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { CancelCause } from "#libs/proto/legion/registry/v1/session_pb.ts";
+import { waitFor } from "../harness/wait-for.ts";
 import type { FakeRegistry } from "./fake-registry.ts";
 import {
   canceled,
@@ -291,8 +292,12 @@ test("an attempt that runs too long is a failure; its agent is told to stop, and
   const first = await session.expect("slow");
   const cancel = await session.cancels.next();
   assert.deepEqual([cancel.taskId, cancel.attempt, cancel.cause], ["slow", 1, CancelCause.TIMEOUT]);
-  const rested = (await client.getTask({ taskId: "slow" })).task;
-  assert.equal(rested?.lastFailure?.code, "EXECUTION_TIMEOUT");
+  await waitFor(
+    async () => (await client.getTask({ taskId: "slow" })).task?.lastFailure?.code === "EXECUTION_TIMEOUT",
+    {
+      describe: "the timeout to be recorded",
+    },
+  );
   assert.equal(session.got.length, 1, "the slot is still the old attempt's");
   await session.answer(first, completed({ late: true }));
   await session.expect("slow", 2);
