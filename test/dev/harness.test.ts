@@ -40,7 +40,9 @@ test("nothing of a mesh outlives the test's process, however that ends", async (
   const main = fileURLToPath(new URL("fixtures/mesh-owner.ts", import.meta.url));
   const owner = spawn(process.execPath, [main], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => owner.kill("SIGKILL"));
-  const [line] = (await once(createInterface({ input: owner.stdout }), "line")) as [string];
+  const ended = once(owner, "exit").then(([code]) => Promise.reject(new Error(`the owner ended with ${String(code)}`)));
+  ended.catch(() => {});
+  const [line] = (await Promise.race([once(createInterface({ input: owner.stdout }), "line"), ended])) as [string];
   const pids = JSON.parse(line) as Record<string, number>;
   assert.deepEqual(living(pids), ["registry", "dispatcher", "dispatcher-2", "ratelimit", "watchdog"]);
   owner.kill("SIGKILL");
