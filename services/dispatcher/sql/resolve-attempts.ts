@@ -28,12 +28,15 @@ const statement = prepared<{ ord: number; cancel_reason: string | null }>(
       $1::int8[], $2::int4[], $3::int8[], $4::int2[], $5::bytea[], $6::int4[], $7::bytea[], $8::float8[]
     ) with ordinality
       as u (task_key, attempt, session_key, state, outcome, attempts, last_failure, delay_ms, ord)
+  ), first as materialized (
+    -- One lease is ended once: of several ends for it the first counts, and the others find it gone.
+    select distinct on (task_key, attempt, session_key) * from input order by task_key, attempt, session_key, ord
   ), locked as materialized (
     -- The fence: no row, no right to say how it came out. One by one, however few leases there were when this was planned.
     select i.*, l.place, l.segment, l.route_key, l.rank, l.submitter, l.start_time, l.cancel_reason,
       -- A request to cancel may have come since this was decided: COMPLETED and CANCELED are all that can follow it.
       l.cancel_reason is null or i.state in (4, 6) as stands
-    from input i cross join lateral (
+    from first i cross join lateral (
       select ctid as place, * from leases l
       where l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
       for update
