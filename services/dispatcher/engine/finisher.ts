@@ -4,6 +4,7 @@ import { Batcher } from "#libs/db/batcher.ts";
 import { isConnectionFailure, retryWhileDisconnected } from "#libs/db/connection-failure.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { FailedSchema, OutcomeSchema } from "#libs/proto/legion/common/v1/outcome_pb.ts";
+import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { unspecified } from "../core/task-state.ts";
 import { canceled, type Decision } from "../core/outcomes.ts";
@@ -29,6 +30,7 @@ interface Item {
   resolution: Resolution;
   readonly ending: Ending;
   decision: Decision;
+  isSecondLook: boolean;
   readonly done: ((held: boolean) => void) | undefined;
   readonly startMs: number;
 }
@@ -79,7 +81,7 @@ export class Finisher implements AsyncDisposable {
     this.#pending.add(ending.taskKey);
     for (const followed of this.#followers) followed.add(ending.taskKey);
     const resolution = toResolution(ending, decision);
-    const item: Item = { resolution, ending, decision, done, startMs: this.#clock.now() };
+    const item: Item = { resolution, ending, decision, isSecondLook: false, done, startMs: this.#clock.now() };
     this.#batcher.push(item, (error, held) => this.#settled(item, error, held ?? false));
   }
 
@@ -114,14 +116,20 @@ export class Finisher implements AsyncDisposable {
     const late: Item[] = [];
     for (const [index, item] of items.entries()) {
       const answer = resolved[index];
-      if (typeof answer !== "object") continue;
-      item.decision = canceled(answer.cancelReason);
-      item.resolution = toResolution(item.ending, item.decision);
+      if (typeof answer === "object") {
+        item.decision = canceled(answer.cancelReason);
+        item.resolution = toResolution(item.ending, item.decision);
+      } else if (answer === true || item.isSecondLook || standsAnyway(item.resolution)) {
+        continue;
+      }
+      // A request that came while the statement ran is not seen by it: one more look at what seems to be gone.
+      item.isSecondLook = true;
       late.push(item);
     }
     if (late.length === 0) return resolved as boolean[];
     const again = await this.#run(late);
-    return resolved.map((answer) => (typeof answer === "object" ? again.shift()! : answer));
+    const answers = new Map(late.map((item, index) => [item, again[index]!]));
+    return items.map((item, index) => answers.get(item) ?? resolved[index] === true);
   }
 
   #settled({ ending, decision, done, startMs }: Item, error: Error | null, held: boolean): void {
@@ -143,6 +151,11 @@ export class Finisher implements AsyncDisposable {
     }
     done?.(held);
   }
+}
+
+/** Whether it holds though somebody has asked for the task to be canceled. */
+function standsAnyway({ state }: Resolution): boolean {
+  return state === TaskState.COMPLETED || state === TaskState.CANCELED;
 }
 
 function toResolution(ending: Ending, decision: Decision): Resolution {

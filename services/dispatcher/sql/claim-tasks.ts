@@ -27,19 +27,20 @@ interface Row {
 const statement = prepared<Row>(
   "claim_tasks",
   `
-  with picked as (
-    -- By their places in the table, not by a join: while the queue was empty a join was planned as a scan of all of it.
-    delete from queue where ctid = any(array(
-      select ctid from queue
-      where route_key = $1 and (rank, task_key) >= ($3::int2, $4::int8)
-      order by rank, task_key
-      limit $5
-      for update skip locked
-    ))
-    returning *
+  with slots as materialized (
+    select session_key, ord from unnest($2::int8[]) with ordinality as u (session_key, ord)
+  ), picked as materialized (
+    select * from queue
+    where route_key = $1 and (rank, task_key) >= ($3::int2, $4::int8)
+    order by rank, task_key
+    limit $5
+    for update skip locked
+  ), gone as (
+    delete from queue q using picked p
+    where q.route_key = $1 and q.rank = p.rank and q.task_key = p.task_key
   ), paired as materialized (
-    select n.*, ($2::int8[])[n.ord] as session_key
-    from (select *, row_number() over (order by rank, task_key) as ord from picked) n
+    select n.*, s.session_key
+    from (select *, row_number() over (order by rank, task_key) as ord from picked) n join slots s using (ord)
   ), leased as (
     insert into leases (
       task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time
@@ -50,9 +51,7 @@ const statement = prepared<Row>(
   )
   select p.task_key::float8, p.segment, p.attempts + 1 as attempt, p.rank, p.submitter, p.session_key::float8,
     t.submit_time, t.spec
-  from paired p cross join lateral (
-    select submit_time, spec from tasks t where t.segment = p.segment and t.task_key = p.task_key offset 0
-  ) t
+  from paired p join tasks t on t.segment = p.segment and t.task_key = p.task_key
   order by p.ord`,
 );
 

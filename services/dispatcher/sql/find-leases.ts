@@ -30,18 +30,13 @@ const columns = `
   l.task_key::float8, l.segment, l.attempt, l.session_key::float8, l.submitter,
   extract(epoch from now() - l.start_time)::float8 * 1000 as age_ms, l.cancel_reason, t.spec`;
 
-// One by one, however few tasks there were when this was planned.
-const itsTask = `cross join lateral (
-    select spec from tasks t where t.segment = l.segment and t.task_key = l.task_key offset 0
-  ) t`;
-
 const adopt = prepared<LeaseColumns>(
   "adopt_leases",
   `
   with l as (
     update leases set instance_key = $2 where session_key = any($1::int8[]) returning *
   )
-  select ${columns} from l ${itsTask}`,
+  select ${columns} from l join tasks t on t.segment = l.segment and t.task_key = l.task_key`,
 );
 
 /** Makes an instance the home of what is leased to sessions, and returns those leases. */
@@ -57,7 +52,7 @@ const ofSession = prepared<LeaseColumns>(
   "leases_of_session",
   `
   select ${columns}
-  from sessions s join leases l using (session_key) ${itsTask}
+  from sessions s join leases l using (session_key) join tasks t on t.segment = l.segment and t.task_key = l.task_key
   where s.session_id = $1`,
 );
 
@@ -81,7 +76,7 @@ const byKeys = prepared<LeaseColumns>(
   "leases_by_keys",
   `
   select ${columns}
-  from leases l ${itsTask}
+  from leases l join tasks t on t.segment = l.segment and t.task_key = l.task_key
   where l.instance_key = $1 and l.task_key = any($2::int8[])`,
 );
 
@@ -98,7 +93,7 @@ const abandoned = prepared<LeaseColumns>(
   "abandoned_leases",
   `
   select ${columns}
-  from leases l ${itsTask}
+  from leases l join tasks t on t.segment = l.segment and t.task_key = l.task_key
   where not exists (select from instances i where i.instance_key = l.instance_key and i.expire_time > now())
   limit 1000`,
 );

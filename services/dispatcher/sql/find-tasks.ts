@@ -45,9 +45,7 @@ const find = prepared<TaskRow>(
   `
   select ${taskColumns(true)}
   from unnest($1::text[], $2::text[]) as u (namespace, task_id)
-  cross join lateral (
-    select * from tasks t where t.namespace = u.namespace and t.task_id = u.task_id offset 0
-  ) t
+  join tasks t on t.namespace = u.namespace and t.task_id = u.task_id
   ${taskJoins}`,
 );
 
@@ -93,9 +91,7 @@ const outcomes = prepared<OutcomeRow>(
   `
   select o.task_key::float8, o.state, o.attempt, o.session_key::float8, o.outcome
   from unnest($1::int4[], $2::int8[]) as u (segment, task_key)
-  cross join lateral (
-    select * from outcomes o where o.segment = u.segment and o.task_key = u.task_key offset 0
-  ) o`,
+  join outcomes o on o.segment = u.segment and o.task_key = u.task_key`,
 );
 
 /** The outcomes of those tasks that have one. */

@@ -38,8 +38,6 @@ const statement = prepared<{ ord: number; task_key: number; segment: number }>(
     where not exists (
       select from tasks t
       where t.namespace = i.namespace and t.task_id = i.task_id
-      -- Looked up one by one, however few tasks there were when this was planned.
-      offset 0
     )
     -- All in one order, so that instances which store the same ids at the same time do not wait for each other in a circle.
     order by i.namespace collate "C", i.task_id collate "C"

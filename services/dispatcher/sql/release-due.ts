@@ -4,13 +4,12 @@ import { prepared } from "#libs/db/statement.ts";
 const release = prepared<{ route_key: number; rank: number; task_key: number }>(
   "release_due",
   `
-  with gone as (
-    delete from scheduled where ctid = any(array(
-      select ctid from scheduled
-      where due_time >= to_timestamp($2::float8 / 1000) and due_time <= now()
-      order by due_time limit $1 for update skip locked
-    ))
-    returning *
+  with due as materialized (
+    select task_key from scheduled
+    where due_time >= to_timestamp($2::float8 / 1000) and due_time <= now()
+    order by due_time limit $1 for update skip locked
+  ), gone as (
+    delete from scheduled s using due d where s.task_key = d.task_key returning s.*
   )
   insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure)
   select route_key, rank, task_key, segment, attempts, submitter, last_failure from gone

@@ -28,23 +28,14 @@ const statement = prepared<{ ord: number; cancel_reason: string | null }>(
       $1::int8[], $2::int4[], $3::int8[], $4::int2[], $5::bytea[], $6::int4[], $7::bytea[], $8::float8[]
     ) with ordinality
       as u (task_key, attempt, session_key, state, outcome, attempts, last_failure, delay_ms, ord)
-  ), first as materialized (
-    -- One lease is ended once: of several ends for it the first counts, and the others find it gone.
-    select distinct on (task_key, attempt, session_key) * from input order by task_key, attempt, session_key, ord
-  ), locked as materialized (
-    -- The fence: no row, no right to say how it came out. One by one, however few leases there were when this was planned.
-    select i.*, l.place, l.segment, l.route_key, l.rank, l.submitter, l.start_time, l.cancel_reason,
+  ), held as (
+    -- The fence: no row, no right to say how it came out.
+    delete from leases l using input i
+    where l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
       -- A request to cancel may have come since this was decided: COMPLETED and CANCELED are all that can follow it.
-      l.cancel_reason is null or i.state in (4, 6) as stands
-    from first i cross join lateral (
-      select ctid as place, * from leases l
-      where l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
-      for update
-    ) l
-  ), gone as (
-    delete from leases where ctid = any(array(select place from locked where stands))
-  ), held as materialized (
-    select * from locked where stands
+      and (l.cancel_reason is null or i.state in (4, 6))
+    returning i.task_key, l.segment, i.attempt, i.session_key, i.state, i.outcome, i.attempts, i.last_failure, i.delay_ms,
+      i.ord, l.route_key, l.rank, l.submitter, l.start_time
   ), ended as (
     insert into outcomes (segment, task_key, state, attempt, session_key, start_time, finish_time, outcome)
     select segment, task_key, state, attempt, session_key, start_time, now(), outcome from held where state > 0
@@ -62,7 +53,11 @@ const statement = prepared<{ ord: number; cancel_reason: string | null }>(
       count(*) filter (where state = 7)
     from held having count(*) filter (where state > 0) > 0
   )
-  select ord::int4, case when not stands then cancel_reason end as cancel_reason from locked`,
+  select ord::int4, null as cancel_reason from held
+  union all
+  select i.ord::int4, l.cancel_reason
+  from input i join leases l on l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
+  where i.state not in (4, 6) and l.cancel_reason is not null`,
 );
 
 /**
