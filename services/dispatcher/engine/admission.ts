@@ -248,7 +248,8 @@ export class Admission {
       state = TaskState.QUEUED;
       this.#parts.onQueued(route, -spec.priority, stored.taskKey);
     }
-    return { taskId: spec.taskId, state, created: true, traceparent: spec.traceparent };
+    const { submitTimeMs } = stored;
+    return { taskId: spec.taskId, state, created: true, submitTimeMs, traceparent: spec.traceparent };
   }
 
   /** For ids that were taken: the same task is accepted as it was, another one is a conflict. */

@@ -20,9 +20,11 @@ export interface NewTask {
 export interface InsertedTask {
   readonly taskKey: number;
   readonly segment: number;
+  /** Milliseconds since the epoch, by Postgres's clock. */
+  readonly submitTimeMs: number;
 }
 
-const statement = prepared<{ ord: number; task_key: number; segment: number }>(
+const statement = prepared<{ ord: number; task_key: number; segment: number; submit_time_ms: number }>(
   "insert_tasks",
   `
   with input as materialized (
@@ -63,7 +65,8 @@ const statement = prepared<{ ord: number; task_key: number; segment: number }>(
     insert into counter_changes (submitted, dispatched)
     select count(*), count(session_key) from kept having count(*) > 0
   )
-  select ord::int4, task_key::float8, $10::int4 as segment from kept`,
+  select ord::int4, task_key::float8, $10::int4 as segment, extract(epoch from now())::float8 * 1000 as submit_time_ms
+  from kept`,
 );
 
 /**
@@ -90,6 +93,8 @@ export async function insertTasks(
     place.instanceKey,
   ]);
   const inserted = new Array<InsertedTask | undefined>(tasks.length).fill(undefined);
-  for (const row of rows) inserted[row.ord - 1] = { taskKey: row.task_key, segment: row.segment };
+  for (const row of rows) {
+    inserted[row.ord - 1] = { taskKey: row.task_key, segment: row.segment, submitTimeMs: row.submit_time_ms };
+  }
   return inserted;
 }
