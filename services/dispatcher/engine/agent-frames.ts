@@ -14,7 +14,7 @@ import { findOutcomes, findTasks, type TaskRow } from "../sql/find-tasks.ts";
 import type { Ending } from "./ending.ts";
 import type { Finisher } from "./finisher.ts";
 import { decodeSpec, type LeaseBook } from "./lease-book.ts";
-import type { LimitGate } from "./limit-gate.ts";
+import { noteOf, restFor } from "./attempt-note.ts";
 import type { RouteTable } from "./route-table.ts";
 import type { Samples } from "./samples.ts";
 import { taskName, type HomeSession, type Lease } from "./session.ts";
@@ -30,7 +30,6 @@ export interface AgentFrameParts {
   readonly finisher: Finisher;
   readonly waiters: Waiters;
   readonly samples: Samples;
-  readonly limits: LimitGate;
   readonly routes: RouteTable;
   readonly log: Logger;
   readonly maxResultBytes: number;
@@ -77,16 +76,14 @@ export class AgentFrames {
       return;
     }
     const outcome = this.#acceptable(answer.outcome);
-    const decision = decideOutcome(lease, outcome, Math.random());
+    const decision = restFor(decideOutcome(lease, outcome, Math.random()), answer);
     this.#parts.leases.close(lease);
     this.#parts.samples.add(lease, answer);
-    if (answer.stats && answer.stats.costs.length > 0) {
-      this.#parts.limits.settle(session.namespace, lease.taskId, answer.stats.costs);
-    }
-    this.#parts.finisher.finish(lease, decision, (held) => {
+    const settled = (held: boolean): void => {
       if (held) done();
       else void this.#whenAnswered(this.#answerLate(session, lease, answer), done);
-    });
+    };
+    this.#parts.finisher.finish(lease, decision, settled, noteOf(answer));
   }
 
   /** Tells an agent to stop an attempt, because somebody asked for that. */
@@ -167,9 +164,9 @@ export class AgentFrames {
       retryPolicy: spec.retryPolicy,
       cancelReason: row.cancel_reason ?? undefined,
     };
-    const decision = decideOutcome(facts, this.#acceptable(answer.outcome), Math.random());
+    const decision = restFor(decideOutcome(facts, this.#acceptable(answer.outcome), Math.random()), answer);
     const held = await new Promise<boolean>((resolve) => {
-      this.#parts.finisher.finish(ending, decision, resolve);
+      this.#parts.finisher.finish(ending, decision, resolve, noteOf(answer));
     });
     if (!held) await this.#answerLate(session, ending, answer);
   }

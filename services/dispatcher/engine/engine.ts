@@ -20,6 +20,7 @@ import { Assigner } from "./assigner.ts";
 import { Cancellation } from "./cancellation.ts";
 import { DueTimer } from "./due-timer.ts";
 import { Finisher, type FinisherEvents } from "./finisher.ts";
+import { Gates } from "./gates.ts";
 import { Handover } from "./handover.ts";
 import { Hints } from "./hints.ts";
 import { Home } from "./home.ts";
@@ -65,7 +66,8 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const hints = new Hints(notifier, instance, signal);
   const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
   const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
-  const limits = new LimitGate(createClient(RateLimitService, rateLimit), log);
+  const rateLimitClient = createClient(RateLimitService, rateLimit);
+  const limits = new LimitGate(rateLimitClient, log);
   const dropped = metrics.counter("samples_dropped_total", "Execution samples given up because the Watchdog was away");
   const samples = new Samples(createClient(WatchdogService, watchdog), clock, dropped);
 
@@ -74,17 +76,26 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const matcher = new Matcher<HomeSession>();
   const leases = new LeaseBook(matcher, clock);
   const assigner = new Assigner({ pool, clock, routes, matcher, instanceKey, log });
+  const gates = host.use(
+    new Gates({ pool, clock, log, routes, matcher, limits, rateLimit: rateLimitClient, instanceKey, onQueued: queued }),
+  );
   const dueTimer = host.use(
     new DueTimer({
       pool,
       clock,
       routes,
       onQueued: queued,
+      onParked: () => gates.keeper.expect(0),
       onError: (err) => log.debug("due tasks could not be released", { err }),
     }),
   );
   const observed = observeEngine({ metrics, matcher, leases, capabilityLabel });
-  const finisher = new Finisher(pool, clock, log, finished({ waiters, hints, assigner, dueTimer, observed, lookUp }));
+  const finisher = new Finisher(
+    pool,
+    clock,
+    log,
+    finished({ waiters, hints, assigner, dueTimer, gates, observed, lookUp }),
+  );
   const handover = new Handover({
     clock,
     matcher,
@@ -103,7 +114,6 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     finisher,
     waiters,
     samples,
-    limits,
     routes,
     log,
     maxResultBytes: config.MAX_RESULT_BYTES,
@@ -111,7 +121,17 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     onReady,
   });
   const reader = new TaskReader({ pool, routes, matcher });
-  const cancellation = new Cancellation({ pool, reader, routes, leases, frames, waiters, hints, instance });
+  const cancellation = new Cancellation({
+    pool,
+    reader,
+    routes,
+    leases,
+    frames,
+    waiters,
+    hints,
+    instance,
+    onSlotsFreed: (gateKeys) => gates.keeper.freed(gateKeys),
+  });
   const admission = new Admission({
     pool,
     clock,
@@ -120,6 +140,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     segments,
     assigner,
     limits,
+    lanes: gates.admission,
     schemas,
     waiters,
     instanceKey,
@@ -132,6 +153,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
         submitter: instanceKey,
       }),
     onQueued: queued,
+    onParked: (waitMs) => gates.keeper.expect(waitMs),
     onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
     onSlotUnused: (session, route) => matcher.release(session, route.capability),
   });
@@ -164,6 +186,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     routes,
     hints,
     limits,
+    gates,
     samples,
     waiters,
     matcher,
@@ -187,11 +210,14 @@ function finished(parts: {
   hints: Hints;
   assigner: Assigner;
   dueTimer: DueTimer;
+  gates: Gates;
   observed: ReturnType<typeof observeEngine>;
   lookUp(tasks: { segment: number; taskKey: number; taskName: string }[]): Promise<void>;
 }): FinisherEvents {
-  const { waiters, hints, assigner, dueTimer, observed } = parts;
+  const { waiters, hints, assigner, dueTimer, gates, observed } = parts;
   return {
+    slotsFreed: (gateKeys) => gates.keeper.freed(gateKeys),
+    noted: () => gates.carrier.nudge(),
     ended(ending, { state, outcome }, times) {
       observed.ended(ending, state);
       const { agentId, sessionId } = ending.session;

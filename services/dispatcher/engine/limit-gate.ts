@@ -2,19 +2,18 @@ import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, type Client } from "@connectrpc/connect";
 import { Batcher } from "#libs/db/batcher.ts";
-import type { Cost } from "#libs/proto/legion/common/v1/cost_pb.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import {
   AcquisitionSchema,
   type Acquisition,
   type AcquireResult,
+  type Pause,
   type RateLimitService,
 } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { isUnavailable, legionError, toConnectError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { appliesTo, passesUncounted } from "../core/limits.ts";
-import { taskName } from "./session.ts";
 
 const askTimeoutMs = 2_000;
 
@@ -24,6 +23,7 @@ export class LimitGate {
   readonly #log: Logger;
   /** Undefined until they were read once: then nobody knows what applies. */
   #limits: readonly Limit[] | undefined;
+  #pauses: readonly Pause[] = [];
   #reachable = true;
   readonly #batcher: Batcher<Acquisition, AcquireResult>;
 
@@ -48,10 +48,27 @@ export class LimitGate {
     return this.#limits !== undefined;
   }
 
+  /** All limits of all tenants, as they were read last. */
+  get all(): readonly Limit[] {
+    return this.#limits ?? [];
+  }
+
+  /** The pauses under way when they were read last. */
+  get pauses(): readonly Pause[] {
+    return this.#pauses;
+  }
+
+  /** All limits that count the task, of every kind. */
+  applying(task: TaskSpec): readonly Limit[] {
+    return this.all.filter((limit) => appliesTo(limit, task));
+  }
+
   /** Reads the limits anew. */
   async refresh(): Promise<void> {
     try {
-      this.#limits = (await this.#rateLimit.listLimits({}, { timeoutMs: askTimeoutMs })).limits;
+      const answer = await this.#rateLimit.listLimits({}, { timeoutMs: askTimeoutMs });
+      this.#limits = answer.limits;
+      this.#pauses = answer.pauses;
       if (!this.#reachable) this.#log.info("the RateLimit service answers again");
       this.#reachable = true;
     } catch (error) {
@@ -88,14 +105,6 @@ export class LimitGate {
       });
     }
     if (!result.allowed) throw refused(task, result);
-  }
-
-  /** Tells what an admitted task really cost. Best effort. */
-  settle(namespace: string, taskId: string, costs: Cost[]): void {
-    const settlements = [{ reservationId: taskName(namespace, taskId).replace("\n", "/"), namespace, costs }];
-    this.#rateLimit.settle({ settlements }, { timeoutMs: askTimeoutMs }).catch((error: unknown) => {
-      this.#log.debug("a cost could not be settled", { err: error });
-    });
   }
 }
 

@@ -37,11 +37,7 @@ const release = prepared<ReleasedTask>(
  * Moves the tasks whose time has come, at most `limit`, into the queue; those that limits apply to are parked.
  * @param fromMs what was due before is known to be gone; milliseconds since the epoch, 0: nothing is known.
  */
-export function releaseDue(
-  pool: ConnectionPool,
-  limit: number,
-  fromMs: number,
-): Promise<ReleasedTask[]> {
+export function releaseDue(pool: ConnectionPool, limit: number, fromMs: number): Promise<ReleasedTask[]> {
   return pool.run(release, [limit, fromMs]);
 }
 

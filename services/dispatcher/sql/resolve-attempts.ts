@@ -109,7 +109,7 @@ const withNotes = prepared<Row>("resolve_attempts_noted", text(true));
 export async function resolveAttempts(
   pool: ConnectionPool,
   resolutions: readonly Resolution[],
-  onSlotsFreed: (gateKeys: number[]) => void,
+  onSlotsFreed: (gateKeys: number[]) => void = () => {},
 ): Promise<Resolved[]> {
   const isNoted = resolutions.some(({ note }) => note !== undefined);
   const notes = isNoted

@@ -114,6 +114,7 @@ end $$;
 
 -- Ends a round over some lanes: moves the tasks named, in their order, into the queue, each with a slot of every slot gate of its
 -- lane or not at all; marks those that their rates admitted and that did not get one; says when each lane is to be tried next.
+-- A delay below 0 means at once, or when there is a slot.
 -- Lanes whose turn is somebody else's by now are left alone. A gate without a maximum here takes any number.
 create function end_round(
   p_lanes bigint[], p_turns bigint[], p_delays float8[], p_blocked bigint[],
@@ -167,6 +168,16 @@ begin
       v_full := v_full || v_gate;
     end if;
   end loop;
+  for r in
+    select u.lane, l.slot_gates from unnest(p_lanes, p_delays) as u (lane, delay) join lanes l on l.lane_key = u.lane
+    where u.delay < 0 and u.lane = any(v_lanes) and not u.lane = any(v_stopped)
+  loop
+    select g into v_gate from unnest(r.slot_gates) as g where v_free[array_position(v_gates, g)] <= 0 limit 1;
+    continue when v_gate is null;
+    v_stopped := v_stopped || r.lane;
+    v_stopped_by := v_stopped_by || v_gate;
+    v_full := v_full || v_gate;
+  end loop;
   update parked p set paid = true
   from unnest(p_task_lanes, p_ranks, p_tasks) as u (lane, rank, task)
   where p.lane_key = u.lane and p.rank = u.rank and p.task_key = u.task and u.lane = any(v_lanes)
@@ -189,7 +200,7 @@ begin
   delete from heads h where h.lane_key = any(v_lanes) and not exists (select from parked p where p.lane_key = h.lane_key);
   update heads h set
     claim_until = '-infinity',
-    next_time = case when s.gate is not null then now() + p_recheck_ms * interval '1 ms' else now() + u.delay * interval '1 ms' end,
+    next_time = case when s.gate is not null then now() + p_recheck_ms * interval '1 ms' else now() + greatest(0, u.delay) * interval '1 ms' end,
     blocked_by = coalesce(s.gate, u.blocked)
   from unnest(p_lanes, p_delays, p_blocked) as u (lane, delay, blocked)
     left join unnest(v_stopped, v_stopped_by) as s (lane, gate) on s.lane = u.lane

@@ -1,0 +1,98 @@
+import type { Client } from "@connectrpc/connect";
+import type { Clock } from "#libs/clock/clock.ts";
+import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import type { RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import type { Logger } from "#libs/telemetry/logger.ts";
+import type { Matcher } from "../core/matcher.ts";
+import { forgetUnused } from "../sql/lanes.ts";
+import { Gatekeeper } from "./gatekeeper.ts";
+import { LaneAdmission } from "./lane-admission.ts";
+import { LaneTable } from "./lane-table.ts";
+import type { LimitGate } from "./limit-gate.ts";
+import { LimitWatch } from "./limit-watch.ts";
+import { NoteCarrier } from "./note-carrier.ts";
+import type { LiveRoute, RouteTable } from "./route-table.ts";
+import { ServedRoutes } from "./served-routes.ts";
+import type { HomeSession } from "./session.ts";
+
+// Six times as long as a lane is known before it is asked for anew.
+const forgetAfterMs = 3_600_000;
+
+export interface GatesParts {
+  readonly pool: ConnectionPool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly routes: RouteTable;
+  readonly matcher: Matcher<HomeSession>;
+  readonly limits: LimitGate;
+  readonly rateLimit: Client<typeof RateLimitService>;
+  readonly instanceKey: number;
+  onQueued(route: LiveRoute, rank: number, taskKey: number): void;
+}
+
+/** All that limits need here: what is parked, what runs under them, and what their arbiter is to be told. */
+export class Gates implements Disposable {
+  readonly admission: LaneAdmission;
+  readonly keeper: Gatekeeper;
+  readonly carrier: NoteCarrier;
+  readonly #parts: GatesParts;
+  readonly #watch: LimitWatch;
+  readonly #served: ServedRoutes;
+
+  constructor(parts: GatesParts) {
+    const { pool, clock, log, limits, rateLimit } = parts;
+    this.#parts = parts;
+    this.#served = new ServedRoutes(parts);
+    this.admission = new LaneAdmission(limits, new LaneTable(pool, clock), clock);
+    const onSlotsFreed = (gateKeys: number[]): void => this.keeper.freed(gateKeys);
+    this.#watch = new LimitWatch({
+      pool,
+      clock,
+      limits,
+      onSlotsFreed,
+      onEased: () => {
+        this.admission.eased();
+        this.keeper.expect(0);
+      },
+    });
+    const watch = this.#watch;
+    this.keeper = new Gatekeeper({
+      ...parts,
+      admission: this.admission,
+      limits: {
+        applying: (task) => limits.applying(task),
+        admit: (task) => limits.admit(task),
+        find: (namespace, name) => watch.find(namespace, name),
+        pauseMs: (gate) => watch.pauseMs(gate),
+      },
+    });
+    this.carrier = new NoteCarrier({
+      pool,
+      log,
+      rateLimit,
+      onSlotsFreed,
+      find: (namespace, name) => watch.find(namespace, name),
+    });
+  }
+
+  /** To be called after the limits were read. */
+  async limitsRead(): Promise<void> {
+    await this.#watch.tick();
+  }
+
+  /** Once a second. */
+  async tick(): Promise<void> {
+    const { limits } = this.#parts;
+    if (limits.all.some(({ kind }) => kind.case === "concurrency") && (await this.#served.tick()))
+      this.keeper.expect(0);
+    await this.carrier.tick();
+  }
+
+  async forgetUnused(): Promise<void> {
+    await forgetUnused(this.#parts.pool, forgetAfterMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.keeper[Symbol.dispose]();
+  }
+}

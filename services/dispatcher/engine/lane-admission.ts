@@ -1,0 +1,105 @@
+import type { Clock } from "#libs/clock/clock.ts";
+import { WhenLimited, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
+import { errorMetadata, errorReason, errorRetryDelayMs } from "#libs/rpc/errors.ts";
+import { bucketsOf } from "../core/buckets.ts";
+import type { LaneEntry } from "../sql/insert-limited-tasks.ts";
+import type { GateName } from "../sql/lanes.ts";
+import type { LaneTable } from "./lane-table.ts";
+import type { LiveRoute } from "./route-table.ts";
+
+/** What is asked about limits when a task comes in. */
+export interface LimitSource {
+  /** All limits that count the task, of every kind. */
+  applying(task: TaskSpec): readonly Limit[];
+  /** Takes the task's cost from the limits on rates that count it. @throws ConnectError RATE_LIMITED, RATE_LIMIT_UNREACHABLE, INVALID_REQUEST */
+  admit(task: TaskSpec): Promise<void>;
+}
+
+// How soon an arbiter that is away is asked again for a task that may wait.
+const unreachableRestMs = 1_000;
+const mostBlocked = 10_000;
+
+/** Decides what limits mean for a task on its way in: refused, parked, or let pass. */
+export class LaneAdmission {
+  readonly #limits: LimitSource;
+  readonly #lanes: LaneTable;
+  readonly #clock: Clock;
+  /** Gates that refused somebody, and until when; milliseconds, monotonic. Who may wait does not ask them meanwhile. */
+  readonly #blocked = new Map<number, number>();
+
+  constructor(limits: LimitSource, lanes: LaneTable, clock: Clock) {
+    this.#limits = limits;
+    this.#lanes = lanes;
+    this.#clock = clock;
+  }
+
+  /** A gate will admit nothing that waits for it before then. */
+  blocked(gateKey: number, delayMs: number): void {
+    if (this.#blocked.size >= mostBlocked) this.#blocked.clear();
+    this.#blocked.set(gateKey, this.#clock.monotonic() + delayMs);
+  }
+
+  /** Limits changed: what was refused may pass now. */
+  eased(): void {
+    this.#blocked.clear();
+  }
+
+  /**
+   * @param isLater whether it waits for its time first; one that may wait for its limits then asks them when that has come.
+   * @returns undefined if no limit counts the task.
+   * @throws what `LimitSource.admit` throws, unless the task may wait.
+   */
+  async admit(spec: TaskSpec, route: LiveRoute, isLater: boolean): Promise<LaneEntry | undefined> {
+    const { rates, slots } = bucketsOf(this.#limits.applying(spec), spec);
+    if (rates.length === 0 && slots.length === 0) return undefined;
+    const toGate = ({ limit, key }: { limit: Limit; key: string }): GateName => ({
+      namespace: limit.namespace,
+      limit: limit.name,
+      key,
+    });
+    const wanted = { rates: rates.map(toGate), slots: slots.map(toGate), routeKey: route.routeKey };
+    const lane = await this.#lanes.of(wanted);
+    const waits = spec.whenLimited === WhenLimited.WAIT;
+    const entry = {
+      laneKey: lane.laneKey,
+      paid: true,
+      parks: slots.length > 0,
+      queuesUp: waits,
+      waitMs: 0,
+      blockedBy: null,
+    };
+    if (rates.length === 0) return entry;
+    if (waits && isLater) return { ...entry, paid: false };
+    const closed = waits ? this.#closedGate(lane.rateGates) : undefined;
+    if (closed !== undefined) return { ...entry, paid: false, parks: true, ...closed };
+    try {
+      await this.#limits.admit(spec);
+      return entry;
+    } catch (error) {
+      const reason = errorReason(error);
+      if (!waits || (reason !== "RATE_LIMITED" && reason !== "RATE_LIMIT_UNREACHABLE")) throw error;
+      if (reason === "RATE_LIMIT_UNREACHABLE") {
+        return { ...entry, paid: false, parks: true, waitMs: unreachableRestMs };
+      }
+      const { limit, key } = errorMetadata(error);
+      const index = wanted.rates.findIndex((gate) => gate.limit === limit && gate.key === key);
+      const blockedBy = lane.rateGates[index] ?? null;
+      const waitMs = errorRetryDelayMs(error) ?? unreachableRestMs;
+      if (blockedBy !== null) this.blocked(blockedBy, waitMs);
+      return { ...entry, paid: false, parks: true, waitMs, blockedBy };
+    }
+  }
+
+  /** The gate that is closed for longest. */
+  #closedGate(gates: readonly number[]): { waitMs: number; blockedBy: number } | undefined {
+    const nowMs = this.#clock.monotonic();
+    let closed: { waitMs: number; blockedBy: number } | undefined;
+    for (const gate of gates) {
+      const waitMs = (this.#blocked.get(gate) ?? 0) - nowMs;
+      if (waitMs > (closed?.waitMs ?? 0)) closed = { waitMs, blockedBy: gate };
+      else if (waitMs <= 0) this.#blocked.delete(gate);
+    }
+    return closed;
+  }
+}
