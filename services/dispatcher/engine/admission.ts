@@ -12,7 +12,7 @@ import type { Logger } from "#libs/telemetry/logger.ts";
 import { newTraceparent, SpanKind, startSpan, type TaskSpan } from "#libs/telemetry/task-spans.ts";
 import { checkTaskData, isPlainlyValid } from "../core/task-check.ts";
 import { findTasks } from "../sql/find-tasks.ts";
-import { insertLimitedTasks, isParked, type LaneEntry } from "../sql/insert-limited-tasks.ts";
+import { insertLimitedTasks, isLimited, isParked, type LaneEntry } from "../sql/insert-limited-tasks.ts";
 import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
@@ -23,6 +23,7 @@ import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
+import { toStorageError } from "./storage-error.ts";
 import { endOf } from "./task-view.ts";
 import type { Waiter, Waiters } from "./waiters.ts";
 
@@ -294,22 +295,4 @@ export class Admission {
     }
     return answers;
   }
-}
-
-/** A batch has tasks of one kind. */
-function isLimited(
-  tasks: readonly (NewTask & Pick<Candidate, "lane">)[],
-): tasks is readonly (NewTask & { lane: LaneEntry })[] {
-  return tasks[0]?.lane !== undefined;
-}
-
-function toStorageError(error: unknown): Error {
-  if (isConnectionFailure(error)) {
-    return legionError(
-      "DATABASE_UNAVAILABLE",
-      "The database cannot be reached; whether the task was stored is not known. Submit it again with the same task_id.",
-      { retryDelayMs: 500 },
-    );
-  }
-  return error as Error;
 }

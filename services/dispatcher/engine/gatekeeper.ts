@@ -73,7 +73,7 @@ export interface GatekeeperParts {
     pauseMs(gate: { namespace: string; limit: string; key: string }): number;
   };
   readonly admission: LaneAdmission;
-  onQueued(route: LiveRoute, rank: number, taskKey: number): void;
+  readonly onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
 }
 
 /**

@@ -27,7 +27,7 @@ export interface GatesParts {
   readonly limits: LimitGate;
   readonly rateLimit: Client<typeof RateLimitService>;
   readonly instanceKey: number;
-  onQueued(route: LiveRoute, rank: number, taskKey: number): void;
+  readonly onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
 }
 
 /** All that limits need here: what is parked, what runs under them, and what their arbiter is to be told. */

@@ -13,8 +13,8 @@ export interface LimitWatchParts {
   readonly clock: Clock;
   readonly limits: { readonly all: readonly Limit[]; readonly pauses: readonly Pause[] };
   /** Limits changed, or a pause was ended by hand: who waits may go on. */
-  onEased(): void;
-  onSlotsFreed(gateKeys: number[]): void;
+  readonly onEased: () => void;
+  readonly onSlotsFreed: (gateKeys: number[]) => void;
 }
 
 // An answer tells how much longer a pause lasts, so its end as it is counted here wavers.

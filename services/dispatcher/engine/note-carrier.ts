@@ -22,7 +22,7 @@ export interface NoteCarrierParts {
   readonly log: Logger;
   readonly rateLimit: Client<typeof RateLimitService>;
   find(namespace: string, limit: string): Limit | undefined;
-  onSlotsFreed(gateKeys: number[]): void;
+  readonly onSlotsFreed: (gateKeys: number[]) => void;
 }
 
 /**

@@ -30,6 +30,13 @@ export interface InsertedLimitedTask extends InsertedTask {
   readonly isParked: boolean;
 }
 
+type MaybeLimited = NewTask & { readonly lane: LaneEntry | undefined };
+
+/** A batch has tasks of one kind. */
+export function isLimited(tasks: readonly MaybeLimited[]): tasks is readonly (NewTask & { lane: LaneEntry })[] {
+  return tasks[0]?.lane !== undefined;
+}
+
 export function isParked(task: InsertedTask): boolean {
   return "isParked" in task && task.isParked === true;
 }
