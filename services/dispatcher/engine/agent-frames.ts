@@ -35,6 +35,8 @@ export interface AgentFrameParts {
   readonly maxResultBytes: number;
   readonly signal: AbortSignal;
   onReady(session: HomeSession): void;
+  /** Resolves when the pauses that were stored hold. */
+  whenPaused(): Promise<void>;
 }
 
 /** What agents say about their attempts, and what follows from it. */
@@ -77,13 +79,23 @@ export class AgentFrames {
     }
     const outcome = this.#acceptable(answer.outcome);
     const decision = restFor(decideOutcome(lease, outcome, Math.random()), answer);
-    this.#parts.leases.close(lease);
+    const note = noteOf(answer);
+    // The slot of an attempt that asks for a pause is free when the pause holds, lest the next of its limit slips in.
+    const pauses = note !== undefined && note.pauseMs > 0;
+    if (pauses) this.#parts.leases.moveToOverdue(lease);
+    else this.#parts.leases.close(lease);
     this.#parts.samples.add(lease, answer);
     const settled = (held: boolean): void => {
+      if (pauses) void this.#closeWhenPaused(session, answer);
       if (held) done();
       else void this.#whenAnswered(this.#answerLate(session, lease, answer), done);
     };
-    this.#parts.finisher.finish(lease, decision, settled, noteOf(answer));
+    this.#parts.finisher.finish(lease, decision, settled, note);
+  }
+
+  async #closeWhenPaused(session: HomeSession, { taskId, attempt }: AttemptOutcome): Promise<void> {
+    await this.#parts.whenPaused();
+    this.#parts.leases.closeOverdue(session, taskId, attempt);
   }
 
   /** Tells an agent to stop an attempt, because somebody asked for that. */

@@ -119,6 +119,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     maxResultBytes: config.MAX_RESULT_BYTES,
     signal,
     onReady,
+    whenPaused: () => gates.carrier.carried(),
   });
   const reader = new TaskReader({ pool, routes, matcher });
   const cancellation = new Cancellation({

@@ -9,13 +9,14 @@ import type { RateLimitService, SettlementSchema } from "#libs/proto/legion/rate
 import { errorReason } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { costIn } from "../core/buckets.ts";
-import { claimNotes, deleteNotes, pauseGate, type NoteRow } from "../sql/notes.ts";
+import { claimNotes, deleteNotes, pauseGate, putNotesBack, type NoteRow } from "../sql/notes.ts";
 import { decodeSpec } from "./lease-book.ts";
 
 const notesAtOnce = 200;
 const askTimeoutMs = 2_000;
 // Longer than a delivery takes; whoever dies over it leaves the notes to the others.
 const claimMs = 10_000;
+const restMs = 1_000;
 
 export interface NoteCarrierParts {
   readonly pool: ConnectionPool;
@@ -40,8 +41,13 @@ export class NoteCarrier {
 
   /** There is something to deliver. What cannot be delivered now is tried again by `tick`. */
   nudge(): void {
-    if (this.#carrying !== undefined) this.#again = true;
-    else void this.tick().catch((err: unknown) => this.#parts.log.debug("notes could not be delivered", { err }));
+    void this.carried();
+  }
+
+  /** Resolves when what is there now is delivered, or could not be. */
+  async carried(): Promise<void> {
+    this.#again = true;
+    await this.tick().catch((err: unknown) => this.#parts.log.debug("notes could not be delivered", { err }));
   }
 
   /** Delivers all that is there. */
@@ -58,11 +64,16 @@ export class NoteCarrier {
       if (notes.length === 0) continue;
       // Pauses first: every moment counts.
       const failed = await this.#pause(notes);
-      await this.#settle(notes.filter((note) => !failed.has(note)));
-      await deleteNotes(
-        pool,
-        notes.filter((note) => !failed.has(note)).map((note) => note.note_key),
-      );
+      const told = notes.filter((note) => !failed.has(note));
+      try {
+        await this.#settle(told);
+      } catch (err) {
+        this.#parts.log.debug("costs could not be settled", { err });
+        for (const note of told) failed.add(note);
+      }
+      const done = notes.filter((note) => !failed.has(note));
+      if (done.length > 0) await deleteNotes(pool, done.map(keyOf));
+      if (failed.size > 0) await putNotesBack(pool, [...failed].map(keyOf), restMs);
       if (notes.length === notesAtOnce) this.#again = true;
     } while (this.#again);
   }
@@ -139,6 +150,8 @@ export class NoteCarrier {
     });
   }
 }
+
+const keyOf = (note: NoteRow): number => note.note_key;
 
 const amountIn =
   (costs: readonly Cost[]) =>

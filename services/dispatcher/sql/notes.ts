@@ -52,6 +52,16 @@ export function claimNotes(pool: ConnectionPool, limit: number, claimMs: number)
   return pool.run(claim, [limit, claimMs]);
 }
 
+const putBack = prepared(
+  "put_notes_back",
+  "update notes set claim_until = now() + $2 * interval '1 ms' where note_key = any($1::int8[])",
+);
+
+/** Leaves notes that were claimed to whoever claims next, not before that long. */
+export async function putNotesBack(pool: ConnectionPool, noteKeys: readonly number[], restMs: number): Promise<void> {
+  await pool.run(putBack, [int8Array(noteKeys), restMs]);
+}
+
 const remove = prepared("delete_notes", "delete from notes where note_key = any($1::int8[])");
 
 export async function deleteNotes(pool: ConnectionPool, noteKeys: readonly number[]): Promise<void> {
