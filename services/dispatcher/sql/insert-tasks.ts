@@ -39,7 +39,8 @@ const statement = prepared<{ ord: number; task_key: number; segment: number; sub
     from input i
     where not exists (
       select from tasks t
-      where t.namespace = i.namespace and t.task_id = i.task_id
+      -- In its own segment the constraint looks for it: looking twice costs 2.5 µs of 22.
+      where t.segment <> $10 and t.namespace = i.namespace and t.task_id = i.task_id
     )
     -- All in one order, so that instances which store the same ids at the same time do not wait for each other in a circle.
     order by i.namespace collate "C", i.task_id collate "C"
