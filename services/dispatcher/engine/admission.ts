@@ -202,7 +202,6 @@ export class Admission {
 
   async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
     const { pool, segments, assigner, instanceKey } = this.#parts;
-    const place = { segment: segments.current, instanceKey };
     const tasks: (NewTask & Pick<Candidate, "lane">)[] = candidates.map((candidate) => {
       if (candidate.dueTimeMs === null && candidate.lane?.parks !== true) {
         candidate.session = assigner.takeSlot(candidate.route);
@@ -222,7 +221,10 @@ export class Admission {
     });
     let stored: (InsertedTask | undefined)[];
     try {
-      stored = isLimited(tasks) ? await insertLimitedTasks(pool, tasks, place) : await insertTasks(pool, tasks, place);
+      stored = await segments.withCurrent((segment) => {
+        const place = { segment, instanceKey };
+        return isLimited(tasks) ? insertLimitedTasks(pool, tasks, place) : insertTasks(pool, tasks, place);
+      });
     } catch (error) {
       for (const candidate of candidates) this.#giveBack(candidate);
       if (!isConnectionFailure(error)) {

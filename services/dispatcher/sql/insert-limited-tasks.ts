@@ -62,11 +62,11 @@ const statement = prepared<{
       )
   ), fresh as (
     insert into tasks (segment, task_key, namespace, task_id, capability, user_name, submit_time, spec)
-    select $10, i.task_key, i.namespace, i.task_id, i.capability, i.user_name, now(), i.spec
+    select (select open_segment($10)), i.task_key, i.namespace, i.task_id, i.capability, i.user_name, now(), i.spec
     from input i
     where not exists (
       select from tasks t
-      where t.namespace = i.namespace and t.task_id = i.task_id
+      where t.segment <> $10 and t.namespace = i.namespace and t.task_id = i.task_id
     )
     order by i.namespace collate "C", i.task_id collate "C"
     on conflict (namespace, task_id, segment) do nothing
