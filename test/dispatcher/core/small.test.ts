@@ -41,7 +41,7 @@ test("the Dispatcher asks about a task exactly when the RateLimit service would 
     fc.property(limitArbitrary, words, words, labels, ({ namespace, selector }, capability, user, taskLabels) => {
       const limit = create(LimitSchema, { namespace, name: "l", ...(selector && { selector }) });
       const task = create(TaskSpecSchema, { namespace: "n", capability, user, labels: taskLabels });
-      const stored = { limitId: 1n, rate: { tokens: 1n, periodUs: 1n, burst: 1n } as never, limit };
+      const stored = { limitId: 1n, rule: { tokens: 1n, periodUs: 1n, burst: 1n } as never, limit };
       const values = keyValues(create(AcquisitionSchema, { capability, user, labels: taskLabels }));
       const counted = new LimitSet(1n, [stored]).applying("n", values, []).length > 0;
       assert.equal(appliesTo(limit, task), counted);
