@@ -15,7 +15,7 @@ import { findTasks } from "../sql/find-tasks.ts";
 import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
-import type { LimitGate } from "./limit-gate.ts";
+import type { LimitGate, Reserved } from "./limit-gate.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
@@ -114,7 +114,12 @@ export class Admission {
       this.#enqueue(spec, name, route, waiter, answer);
     } else {
       this.#prepare(spec).then(
-        (prepared) => this.#enqueue(spec, name, prepared, waiter, answer),
+        (prepared) =>
+          this.#enqueue(spec, name, prepared.route, waiter, (error, accepted) => {
+            // It was there already: what it has just taken is not used.
+            if (accepted?.created === false) this.#parts.limits.release(prepared.reserved);
+            answer(error, accepted);
+          }),
         (error: unknown) => answer(toStorageError(error)),
       );
     }
@@ -149,10 +154,10 @@ export class Admission {
     return span;
   }
 
-  async #prepare(spec: TaskSpec): Promise<LiveRoute> {
+  async #prepare(spec: TaskSpec): Promise<{ route: LiveRoute; reserved: Reserved }> {
     await this.#parts.schemas.check(spec);
-    if (!this.#parts.limits.isFree(spec)) await this.#parts.limits.admit(spec);
-    return this.#parts.routes.of(spec);
+    const reserved = await this.#parts.limits.admit(spec);
+    return { route: await this.#parts.routes.of(spec), reserved };
   }
 
   #enqueue(

@@ -14,7 +14,7 @@ const lookedUpAtOnce = 2_000;
 /** All that the Dispatcher does by the clock. */
 export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: Engine): void {
   const { pool, log } = host;
-  const { instance, assigner, waiters, dueTimer, cancellation, limits, samples, segments, schemas } = engine;
+  const { instance, assigner, waiters, dueTimer, cancellation, samples, segments, schemas } = engine;
   const rescuer = new Rescuer({
     pool,
     log,
@@ -50,7 +50,6 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   };
   every(Math.min(2_500, config.INSTANCE_LEASE / 4), "instance lease", () => instance.renew());
   every(1_000, "queue poll", () => assigner.poll());
-  every(1_000, "limits", () => limits.refresh());
   every(1_000, "cancel poll", () => cancellation.tick());
   every(1_000, "outcome poll", lookUpSome);
   every(500, "execution samples", () => samples.flush());
