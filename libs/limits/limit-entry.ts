@@ -6,13 +6,15 @@ import { type KeyValues, labelOf } from "./bucket-key.ts";
 /** Buckets that were not asked for in so long are forgotten. */
 const forgetAfterMs = 10_000;
 
-/** A limit on a rate, with those of its buckets that were asked for lately. */
+/** A limit, with those of its buckets that were asked for lately. */
 export class LimitEntry {
   readonly limit: Limit;
   readonly namespace: string;
   readonly name: string;
   /** The revision in which it was seen first. */
   readonly revision: bigint;
+  /** Whether it is counted here, in tokens. */
+  readonly isRate: boolean;
   /** The most that it ever admits at once. */
   readonly capacity: number;
   /** Of a sliding window; 0 for a token bucket. */
@@ -20,7 +22,7 @@ export class LimitEntry {
   readonly whenUnreachable: WhenUnreachable;
   /** It was replaced or deleted: what is leased of it is not to be used any more. */
   isGone = false;
-  /** No limit on a rate has its name any more. */
+  /** No limit has its name any more. */
   isDeleted = false;
   readonly #users: ReadonlySet<string> | undefined;
   readonly #labels: readonly (readonly [string, string])[];
@@ -36,6 +38,7 @@ export class LimitEntry {
     this.namespace = limit.namespace;
     this.name = limit.name;
     this.revision = revision;
+    this.isRate = kind.case === "tokenBucket" || kind.case === "slidingWindow";
     this.capacity = capacityOf(limit);
     this.windowMs = kind.case === "slidingWindow" && kind.value.window ? durationMs(kind.value.window) : 0;
     this.whenUnreachable = limit.whenUnreachable || WhenUnreachable.FAIL_CLOSED;

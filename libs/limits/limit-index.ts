@@ -29,17 +29,19 @@ interface Tenant {
 
 const none: readonly Need[] = [];
 
-/** All limits on rates at one revision. Limits on concurrency are not counted here. */
+/** All limits at one revision. Those on concurrency are known here, and not counted. */
 export class LimitIndex {
   readonly revision: bigint;
+  /** As they were read. */
+  readonly limits: readonly Limit[];
   readonly #tenants = new Map<string, Tenant>();
 
   /** Limits that are as they were in `before` keep their buckets; the others of it are marked as gone. */
   constructor(limits: readonly Limit[], revision: bigint, before?: LimitIndex) {
     this.revision = revision;
+    this.limits = limits;
     const kept = new Set<LimitEntry>();
     for (const limit of limits) {
-      if (limit.kind.case !== "tokenBucket" && limit.kind.case !== "slidingWindow") continue;
       const old = before?.find(limit.namespace, limit.name);
       const entry = old !== undefined && equals(LimitSchema, old.limit, limit) ? old : new LimitEntry(limit, revision);
       kept.add(entry);
@@ -60,6 +62,11 @@ export class LimitIndex {
     for (const { byName } of this.#tenants.values()) yield* byName.values();
   }
 
+  /** All limits whose selectors hold, of every kind. */
+  applying(subject: Omit<Subject, "costs">): Limit[] {
+    return [...this.#applying(subject)].map(({ limit }) => limit);
+  }
+
   /**
    * What it takes, and from which buckets. A limit in a unit that it costs nothing of is left out. Undefined when one of
    * `subject.limits` is not known.
@@ -76,10 +83,15 @@ export class LimitIndex {
       return needs;
     }
     if (tenant === undefined) return none;
-    for (const entry of tenant.anyCapability) if (entry.holds(subject)) addNeed(entry, subject, nowMs, needs);
-    for (const entry of tenant.byCapability.get(subject.capability) ?? [])
-      if (entry.holds(subject)) addNeed(entry, subject, nowMs, needs);
+    for (const entry of this.#applying(subject)) addNeed(entry, subject, nowMs, needs);
     return needs;
+  }
+
+  *#applying(subject: Omit<Subject, "costs">): Iterable<LimitEntry> {
+    const tenant = this.#tenants.get(subject.namespace);
+    if (tenant === undefined) return;
+    for (const entry of tenant.anyCapability) if (entry.holds(subject)) yield entry;
+    for (const entry of tenant.byCapability.get(subject.capability) ?? []) if (entry.holds(subject)) yield entry;
   }
 
   #add(entry: LimitEntry): void {
@@ -99,6 +111,7 @@ export class LimitIndex {
 }
 
 function addNeed(entry: LimitEntry, subject: Subject, nowMs: number, needs: Need[]): void {
+  if (!entry.isRate) return;
   const cost = costIn(entry.limit.unit, subject);
   if (cost > 0) needs.push({ bucket: entry.bucket(bucketKey(entry.limit.per, subject), nowMs), cost });
 }

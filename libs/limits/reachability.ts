@@ -82,7 +82,8 @@ export class Reachability {
 
   #byPolicy(): Record<string, string[]> {
     const names: Record<string, string[]> = { fail_closed: [], fail_open: [], safe_capacity: [] };
-    for (const { namespace, name, whenUnreachable } of this.#limits()?.entries() ?? []) {
+    for (const { namespace, name, whenUnreachable, isRate } of this.#limits()?.entries() ?? []) {
+      if (!isRate) continue;
       names[policies[whenUnreachable as keyof typeof policies] ?? "fail_closed"]!.push(`${namespace}/${name}`);
     }
     return names;

@@ -1,6 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Clock } from "#libs/clock/clock.ts";
-import type { ListLimitsResponse } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import type { ListLimitsResponse, Pause } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { errorReason } from "#libs/rpc/errors.ts";
 import type { Metrics } from "#libs/telemetry/metrics.ts";
 import { Arbiter, type RateLimitClient } from "./arbiter.ts";
@@ -46,6 +46,7 @@ export class TokenHolder implements AsyncDisposable {
   readonly #rounds: Rounds;
   readonly #timers = new DisposableStack();
   #index: LimitIndex | undefined;
+  #pauses: readonly Pause[] = [];
   #polling: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
@@ -77,6 +78,11 @@ export class TokenHolder implements AsyncDisposable {
     return this.#index;
   }
 
+  /** The pauses under way when limits were read last, each with what was left of it then. */
+  get pauses(): readonly Pause[] {
+    return this.#pauses;
+  }
+
   /** Buckets that it has leases of. */
   get heldBuckets(): number {
     return this.#ledger.heldBuckets;
@@ -88,11 +94,6 @@ export class TokenHolder implements AsyncDisposable {
     this.#timers.use(clock.setInterval(() => void this.poll(), pollMs));
     this.#timers.use(clock.setInterval(() => this.sweep(), sweepMs));
     void this.poll();
-  }
-
-  /** Whether no limit applies. */
-  isFree(subject: Subject): boolean {
-    return this.#index !== undefined && this.#index.needsOf(subject, this.#clock.monotonic())?.length === 0;
   }
 
   /** Decides at once, if it can without asking. */
@@ -174,6 +175,7 @@ export class TokenHolder implements AsyncDisposable {
       entry.setPauses(new Map(ends));
     }
     this.#index = index;
+    this.#pauses = pauses;
     this.#refusals.clear();
     // What is held of limits that are gone and of buckets that are paused goes back.
     this.sweep();

@@ -4,7 +4,8 @@ import type { Decision, Refusal, Reservation } from "#libs/limits/decision.ts";
 import { TokenHolder } from "#libs/limits/token-holder.ts";
 import type { Cost } from "#libs/proto/legion/common/v1/cost_pb.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
-import type { RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
+import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
+import type { Pause, RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { Metrics } from "#libs/telemetry/metrics.ts";
@@ -63,9 +64,29 @@ export class LimitGate implements AsyncDisposable {
     return this.#holder.limits !== undefined;
   }
 
-  /** Whether the task can come in without asking anybody. */
+  /** All limits of all tenants, as they were read last. */
+  get all(): readonly Limit[] {
+    return this.#holder.limits?.limits ?? [];
+  }
+
+  /** The pauses under way when limits were read last. */
+  get pauses(): readonly Pause[] {
+    return this.#holder.pauses;
+  }
+
+  /** All limits that count the task, of every kind. */
+  applying(task: TaskSpec): readonly Limit[] {
+    return this.#holder.limits?.applying(task) ?? [];
+  }
+
+  /** Reads the limits anew, as it does by itself some times a second. */
+  async refresh(): Promise<void> {
+    await this.#holder.poll();
+  }
+
+  /** Whether no limit of any kind counts the task. */
   isFree(task: TaskSpec): boolean {
-    return this.#holder.isFree(task);
+    return this.limitsKnown && this.applying(task).length === 0;
   }
 
   /**
