@@ -10,8 +10,6 @@ export interface HeldLease {
   readonly agingMs: number;
   left: number;
   lastUseMs: number | undefined;
-  /** It was given back: what happens to it here no longer counts. */
-  isReturned: boolean;
 }
 
 /** What demand is remembered for, by exponential decay, in milliseconds. */

@@ -76,10 +76,9 @@ export class LeaseLedger {
     return true;
   }
 
-  /** Undoes a spending that was not used after all; too late for a lease that was given back. */
+  /** Undoes a spending that was not used after all. Of a lease that was given back already it stays spent. */
   giveBack(spendings: readonly Spending[]): void {
     for (const { bucket, lease, cost } of spendings) {
-      if (lease.isReturned) continue;
       lease.left += cost;
       if (bucket.leases.includes(lease)) bucket.left += cost;
     }
@@ -127,7 +126,6 @@ export class LeaseLedger {
       agingMs: endMs - durationMs / 4,
       left: granted,
       lastUseMs: undefined,
-      isReturned: false,
     };
     if (bucket.limit.isGone || answer.revision < bucket.limit.revision || bucket.pausedUntilMs > nowMs) {
       this.#ended.push({ bucket, lease });
@@ -196,11 +194,10 @@ export class LeaseLedger {
 
   #takeEnded(most: number): LeaseAsk[] {
     const sent = this.#ended.splice(0, most);
-    return sent.flatMap(({ bucket, lease }) => {
-      lease.isReturned = true;
-      // Nobody knows a lease of a limit that was deleted.
-      return bucket.limit.isDeleted ? [] : { bucket, want: 0, returned: lease, target: 0 };
-    });
+    // Nobody knows a lease of a limit that was deleted.
+    return sent
+      .filter(({ bucket }) => !bucket.limit.isDeleted)
+      .map(({ bucket, lease }) => ({ bucket, want: 0, returned: lease, target: 0 }));
   }
 }
 
