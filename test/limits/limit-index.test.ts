@@ -50,7 +50,7 @@ test("a holder takes the same costs from the same buckets as the RateLimit servi
   const limits = fc.uniqueArray(limit, { maxLength: 6, selector: ({ namespace, name }) => `${namespace}/${name}` });
   fc.assert(
     fc.property(limits, acquisition, (all, asked) => {
-      const stored = all.map((one, i) => ({ limitId: BigInt(i), rate: undefined as never, limit: one }));
+      const stored = all.map((one, i) => ({ limitId: BigInt(i), rule: undefined as never, limit: one }));
       const set = new LimitSet(1n, stored);
       const needs = new LimitIndex(all, 1n).needsOf(asked, 0);
       if (asked.limits.some((name) => set.find(asked.namespace, name) === undefined)) {
