@@ -5,6 +5,7 @@ import { registerCancel } from "./commands/cancel.ts";
 import { registerDev } from "./commands/dev.ts";
 import { registerGet } from "./commands/get.ts";
 import { registerHealth } from "./commands/health.ts";
+import { registerLimits } from "./commands/limits.ts";
 import { registerMetrics } from "./commands/metrics.ts";
 import { registerMigrate } from "./commands/migrate.ts";
 import { registerRun } from "./commands/run.ts";
@@ -27,6 +28,7 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
   registerCancel(program);
   registerTasks(program);
   registerAgents(program);
+  registerLimits(program);
   registerMetrics(program);
   registerHealth(program, setExitCode);
   registerMigrate(program);

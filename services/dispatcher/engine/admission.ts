@@ -17,7 +17,7 @@ import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-task
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
 import type { LaneAdmission } from "./lane-admission.ts";
-import type { LimitGate } from "./limit-gate.ts";
+import type { LimitGate, Reserved } from "./limit-gate.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
@@ -126,7 +126,14 @@ export class Admission {
       this.#enqueue(spec, name, route, waiter, answer);
     } else {
       this.#prepare(spec).then(
-        ([prepared, lane]) => this.#enqueue(spec, name, prepared, waiter, answer, lane),
+        ({ route, lane, reserved }) => {
+          const settled: AdmissionCallback = (error, accepted) => {
+            // It was there already: what it has just taken is not used.
+            if (accepted?.created === false && reserved !== undefined) this.#parts.limits.release(reserved);
+            answer(error, accepted);
+          };
+          this.#enqueue(spec, name, route, waiter, settled, lane);
+        },
         (error: unknown) => answer(toStorageError(error)),
       );
     }
@@ -155,13 +162,15 @@ export class Admission {
     return span;
   }
 
-  async #prepare(spec: TaskSpec): Promise<[LiveRoute, LaneEntry | undefined]> {
+  async #prepare(
+    spec: TaskSpec,
+  ): Promise<{ route: LiveRoute; lane?: LaneEntry | undefined; reserved?: Reserved | undefined }> {
     const { schemas, limits, lanes, routes, clock } = this.#parts;
     await schemas.check(spec);
     const route = await routes.of(spec);
-    if (limits.isFree(spec)) return [route, undefined];
+    if (limits.isFree(spec)) return { route };
     const isLater = spec.runTime !== undefined && timestampMs(spec.runTime) > clock.now();
-    return [route, await lanes.admit(spec, route, isLater)];
+    return { route, ...(await lanes.admit(spec, route, isLater)) };
   }
 
   #enqueue(

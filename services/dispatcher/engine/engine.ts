@@ -27,6 +27,7 @@ import { Home } from "./home.ts";
 import { InputSchemas } from "./input-schemas.ts";
 import { Instance } from "./instance.ts";
 import { decodeSpec, LeaseBook } from "./lease-book.ts";
+import { KnownTasks } from "./known-tasks.ts";
 import { LimitGate } from "./limit-gate.ts";
 import { observeEngine } from "./observe.ts";
 import { RouteTable, type LiveRoute } from "./route-table.ts";
@@ -67,7 +68,16 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
   const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
   const rateLimitClient = createClient(RateLimitService, rateLimit);
-  const limits = new LimitGate(rateLimitClient, log);
+  const limits = host.use(
+    new LimitGate({
+      rateLimit: rateLimitClient,
+      holderId: host.instanceId,
+      known: new KnownTasks(pool),
+      clock,
+      log,
+      metrics,
+    }),
+  );
   const dropped = metrics.counter("samples_dropped_total", "Execution samples given up because the Watchdog was away");
   const samples = new Samples(createClient(WatchdogService, watchdog), clock, dropped);
 

@@ -67,7 +67,7 @@ export interface GatekeeperParts {
   readonly log: Logger;
   readonly routes: RouteTable;
   readonly rateLimit: Client<typeof RateLimitService>;
-  readonly limits: LimitSource & {
+  readonly limits: Pick<LimitSource, "admit"> & {
     find(namespace: string, name: string): Limit | undefined;
     /** How much longer a bucket is paused, milliseconds; 0: it is not. */
     pauseMs(gate: { namespace: string; limit: string; key: string }): number;

@@ -60,7 +60,6 @@ export class Gates implements Disposable {
       ...parts,
       admission: this.admission,
       limits: {
-        applying: (task) => limits.applying(task),
         admit: (task) => limits.admit(task),
         find: (namespace, name) => watch.find(namespace, name),
         pauseMs: (gate) => watch.pauseMs(gate),

@@ -15,7 +15,7 @@ const lookedUpAtOnce = 2_000;
 /** All that the Dispatcher does by the clock. */
 export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: Engine): void {
   const { pool, log } = host;
-  const { instance, assigner, waiters, dueTimer, cancellation, limits, gates, samples, segments, schemas } = engine;
+  const { instance, assigner, waiters, dueTimer, cancellation, gates, samples, segments, schemas } = engine;
   const rescuer = new Rescuer({
     pool,
     log,
@@ -51,10 +51,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   };
   every(Math.min(2_500, config.INSTANCE_LEASE / 4), "instance lease", () => instance.renew());
   every(1_000, "queue poll", () => assigner.poll());
-  every(300, "limits", async () => {
-    await limits.refresh();
-    await gates.limitsRead();
-  });
+  every(100, "limits", () => gates.limitsRead());
   every(1_000, "gates", () => gates.tick());
   every(60_000, "unused gates", () => gates.forgetUnused());
   every(1_000, "cancel poll", () => cancellation.tick());

@@ -6,6 +6,7 @@ import { bucketsOf } from "../core/buckets.ts";
 import type { LaneEntry } from "../sql/insert-limited-tasks.ts";
 import type { GateName } from "../sql/lanes.ts";
 import type { LaneTable } from "./lane-table.ts";
+import type { Reserved } from "./limit-gate.ts";
 import type { LiveRoute } from "./route-table.ts";
 
 /** What is asked about limits when a task comes in. */
@@ -13,7 +14,9 @@ export interface LimitSource {
   /** All limits that count the task, of every kind. */
   applying(task: TaskSpec): readonly Limit[];
   /** Takes the task's cost from the limits on rates that count it. @throws ConnectError RATE_LIMITED, RATE_LIMIT_UNREACHABLE, INVALID_REQUEST */
-  admit(task: TaskSpec): Promise<void>;
+  admit(task: TaskSpec): Promise<Reserved>;
+  /** False until they were read once. */
+  readonly limitsKnown: boolean;
 }
 
 // How soon an arbiter that is away is asked again for a task that may wait.
@@ -47,12 +50,14 @@ export class LaneAdmission {
 
   /**
    * @param isLater whether it waits for its time first; one that may wait for its limits then asks them when that has come.
-   * @returns undefined if no limit counts the task.
+   * @returns no lane if no limit counts the task; and what it took, if anything.
    * @throws what `LimitSource.admit` throws, unless the task may wait.
    */
-  async admit(spec: TaskSpec, route: LiveRoute, isLater: boolean): Promise<LaneEntry | undefined> {
+  async admit(spec: TaskSpec, route: LiveRoute, isLater: boolean): Promise<{ lane?: LaneEntry; reserved?: Reserved }> {
+    // Nobody knows what applies: this finds out, or refuses.
+    const early = this.#limits.limitsKnown ? undefined : await this.#limits.admit(spec);
     const { rates, slots } = bucketsOf(this.#limits.applying(spec), spec);
-    if (rates.length === 0 && slots.length === 0) return undefined;
+    if (rates.length === 0 && slots.length === 0) return {};
     const toGate = ({ limit, key }: { limit: Limit; key: string }): GateName => ({
       namespace: limit.namespace,
       limit: limit.name,
@@ -68,26 +73,27 @@ export class LaneAdmission {
       queuesUp: waits,
       waitMs: 0,
       blockedBy: null,
+      spent: null,
     };
-    if (rates.length === 0) return entry;
-    if (waits && isLater) return { ...entry, paid: false };
+    if (rates.length === 0) return { lane: entry };
+    if (waits && isLater && early === undefined) return { lane: { ...entry, paid: false } };
     const closed = waits ? this.#closedGate(lane.rateGates) : undefined;
-    if (closed !== undefined) return { ...entry, paid: false, parks: true, ...closed };
+    if (closed !== undefined) return { lane: { ...entry, paid: false, parks: true, ...closed } };
     try {
-      await this.#limits.admit(spec);
-      return entry;
+      const reserved = early ?? (await this.#limits.admit(spec));
+      return { lane: { ...entry, spent: spentFrom(reserved, wanted.rates, lane.rateGates) }, reserved };
     } catch (error) {
       const reason = errorReason(error);
       if (!waits || (reason !== "RATE_LIMITED" && reason !== "RATE_LIMIT_UNREACHABLE")) throw error;
       if (reason === "RATE_LIMIT_UNREACHABLE") {
-        return { ...entry, paid: false, parks: true, waitMs: unreachableRestMs };
+        return { lane: { ...entry, paid: false, parks: true, waitMs: unreachableRestMs } };
       }
       const { limit, key } = errorMetadata(error);
       const index = wanted.rates.findIndex((gate) => gate.limit === limit && gate.key === key);
       const blockedBy = lane.rateGates[index] ?? null;
       const waitMs = errorRetryDelayMs(error) ?? unreachableRestMs;
       if (blockedBy !== null) this.blocked(blockedBy, waitMs);
-      return { ...entry, paid: false, parks: true, waitMs, blockedBy };
+      return { lane: { ...entry, paid: false, parks: true, waitMs, blockedBy } };
     }
   }
 
@@ -102,4 +108,16 @@ export class LaneAdmission {
     }
     return closed;
   }
+}
+
+/** The leases of tokens that were spent, in the order of the gates' keys; null if there were none. */
+function spentFrom({ costs }: Reserved, rates: readonly GateName[], gateKeys: readonly number[]): bigint[] | null {
+  if (costs.every(({ leaseId }) => leaseId === 0n)) return null;
+  return rates
+    .map(({ limit, key }, index) => {
+      const leaseId = costs.find((cost) => cost.limit === limit && cost.key === key)?.leaseId ?? 0n;
+      return { gateKey: gateKeys[index]!, leaseId };
+    })
+    .toSorted((a, b) => a.gateKey - b.gateKey)
+    .map(({ leaseId }) => leaseId);
 }

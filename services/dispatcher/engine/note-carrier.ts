@@ -124,29 +124,34 @@ export class NoteCarrier {
     const { namespace, task_id: taskId, attempt } = note;
     const reservationId = `${namespace}/${taskId}`;
     if (attempt === 0) {
-      // What came from a lease of tokens is not given back: nobody can tell it from what passed uncounted.
-      return { reservationId, namespace, release: true };
+      return { reservationId, namespace, release: true, adjustments: this.#adjustments(note, () => 0n) };
     }
     if (note.costs === null) return undefined;
     const { costs } = fromBinary(ExecutionStatsSchema, note.costs);
     // The estimate is for one attempt; what later ones report is charged on top of it.
     if (attempt === 1)
       return { reservationId, namespace, costs, adjustments: this.#adjustments(note, amountIn(costs)) };
-    const extra = this.#adjustments(note, amountIn(costs)).map((adjustment) => ({ ...adjustment, reserved: 0n }));
+    const extra = this.#adjustments(note, amountIn(costs)).map((adjustment) => ({
+      ...adjustment,
+      reserved: 0n,
+      leaseId: 0n,
+    }));
     return { reservationId: `${reservationId}#${attempt}`, namespace, adjustments: extra };
   }
 
   /** For what was taken from a lease of tokens: the arbiter knows nothing of it. */
   #adjustments(
-    { namespace, gates, spec }: NoteRow,
+    { namespace, gates, spec, spent }: NoteRow,
     actualIn: (unit: string) => bigint | undefined,
-  ): { limit: string; key: string; reserved: bigint; actual: bigint }[] {
+  ): { limit: string; key: string; reserved: bigint; actual: bigint; leaseId: bigint }[] {
     const task = decodeSpec(spec);
-    return gates.flatMap(({ limit: name, key, isSlot }) => {
+    return gates.flatMap(({ limit: name, key, isSlot }, index) => {
       const limit = isSlot ? undefined : this.#parts.find(namespace, name);
       if (limit === undefined) return [];
       const actual = actualIn(limit.unit);
-      return actual === undefined ? [] : [{ limit: name, key, reserved: costIn(limit.unit, task), actual }];
+      return actual === undefined
+        ? []
+        : [{ limit: name, key, reserved: costIn(limit.unit, task), actual, leaseId: spent?.[index] ?? 0n }];
     });
   }
 }

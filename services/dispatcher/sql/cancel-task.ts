@@ -12,16 +12,16 @@ const waiting = prepared<{ submitter: number; attempts: number; gates: number[] 
   "cancel_waiting",
   `
   with gone as (
-    delete from queue where route_key = $1 and rank = $2 and task_key = $3 returning submitter, attempts, lane_key, true as paid
+    delete from queue where route_key = $1 and rank = $2 and task_key = $3 returning submitter, attempts, lane_key, true as paid, spent
   ), rested as (
-    delete from scheduled where task_key = $3 returning submitter, attempts, lane_key, paid
+    delete from scheduled where task_key = $3 returning submitter, attempts, lane_key, paid, spent
   ), held_back as (
-    delete from parked where task_key = $3 returning submitter, attempts, lane_key, paid
+    delete from parked where task_key = $3 returning submitter, attempts, lane_key, paid, spent
   ), either as materialized (
     select * from gone union all select * from rested union all select * from held_back
   ), unused as (
-    insert into notes (task_key, segment, lane_key, attempt)
-    select $3, $4, lane_key, 0 from either where lane_key is not null and paid and attempts = 0
+    insert into notes (task_key, segment, lane_key, attempt, spent)
+    select $3, $4, lane_key, 0, spent from either where lane_key is not null and paid and attempts = 0
   ), ended as (
     insert into outcomes (segment, task_key, state, attempt, finish_time, outcome)
     select $4, $3, 6, attempts, now(), $5 from either

@@ -24,6 +24,8 @@ export interface LaneEntry {
   /** When it is parked and first in its lane: how long until it is tried, and which gate turned it away. */
   readonly waitMs: number;
   readonly blockedBy: number | null;
+  /** The leases of tokens that it was paid from, in the order of its lane's rate gates, 0 for none; null: none at all. */
+  readonly spent: readonly bigint[] | null;
 }
 
 export interface InsertedLimitedTask extends InsertedTask {
@@ -54,11 +56,11 @@ const statement = prepared<{
     select nextval('task_keys') as task_key, u.*
     from unnest(
       $1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::int4[], $7::int2[], $8::int8[], $9::float8[],
-      $12::int8[], $13::bool[], $14::bool[], $15::bool[], $16::float8[], $17::int8[]
+      $12::int8[], $13::bool[], $14::bool[], $15::bool[], $16::float8[], $17::int8[], $18::text[]
     ) with ordinality
       as u (
         namespace, task_id, capability, user_name, spec, route_key, rank, session_key, due_time_ms,
-        lane_key, paid, parks, queues_up, wait_ms, blocked_by, ord
+        lane_key, paid, parks, queues_up, wait_ms, blocked_by, spent_text, ord
       )
   ), fresh as (
     insert into tasks (segment, task_key, namespace, task_id, capability, user_name, submit_time, spec)
@@ -72,7 +74,7 @@ const statement = prepared<{
     on conflict (namespace, task_id, segment) do nothing
     returning task_key
   ), kept as materialized (
-    select i.*, due_time_ms is null
+    select i.*, spent_text::int8[] as spent, due_time_ms is null
       and (parks or not paid or queues_up and exists (select from heads h where h.lane_key = i.lane_key)) as is_parked
     from input i join fresh f using (task_key)
   ), headed as (
@@ -81,21 +83,22 @@ const statement = prepared<{
     from kept where is_parked group by lane_key order by lane_key
     on conflict (lane_key) do update set next_time = heads.next_time
   ), held_back as (
-    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, paid)
-    select lane_key, rank, task_key, $10, route_key, 0, $11, paid from kept where is_parked
+    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, paid, spent)
+    select lane_key, rank, task_key, $10, route_key, 0, $11, paid, spent from kept where is_parked
   ), leased as (
     insert into leases (
-      task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time, lane_key
+      task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time, lane_key,
+      spent
     )
-    select task_key, $10, 1, session_key, $11, route_key, rank, $11, now(), lane_key
+    select task_key, $10, 1, session_key, $11, route_key, rank, $11, now(), lane_key, spent
     from kept where session_key is not null and not is_parked
   ), waiting as (
-    insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter, lane_key, paid)
-    select task_key, to_timestamp(due_time_ms / 1000), route_key, rank, $10, 0, $11, lane_key, paid
+    insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter, lane_key, paid, spent)
+    select task_key, to_timestamp(due_time_ms / 1000), route_key, rank, $10, 0, $11, lane_key, paid, spent
     from kept where due_time_ms is not null
   ), queued as (
-    insert into queue (route_key, rank, task_key, segment, attempts, submitter, lane_key)
-    select route_key, rank, task_key, $10, 0, $11, lane_key
+    insert into queue (route_key, rank, task_key, segment, attempts, submitter, lane_key, spent)
+    select route_key, rank, task_key, $10, 0, $11, lane_key, spent
     from kept where session_key is null and due_time_ms is null and not is_parked
   ), counted as (
     insert into counter_changes (submitted, dispatched)
@@ -129,6 +132,7 @@ export async function insertLimitedTasks(
     boolArray(tasks.map(({ lane }) => lane.queuesUp)),
     float8Array(tasks.map(({ lane }) => lane.waitMs)),
     int8Array(tasks.map(({ lane }) => lane.blockedBy)),
+    textArray(tasks.map(({ lane }) => (lane.spent === null ? null : `{${lane.spent.join(",")}}`))),
   ];
   const rows = await afterDeadlocks(() => pool.run(statement, params));
   const inserted = new Array<InsertedLimitedTask | undefined>(tasks.length).fill(undefined);

@@ -5,7 +5,6 @@ import { afterDeadlocks } from "./deadlock.ts";
 
 /** One bucket that counted the task of a note. */
 export interface NoteGate {
-  readonly gate: number;
   readonly limit: string;
   readonly key: string;
   /** Of a concurrency limit. */
@@ -23,7 +22,9 @@ export interface NoteRow {
   readonly pause_ms: number | null;
   readonly pause_limit: string;
   readonly spec: Buffer;
+  /** In the order of `spent`: those of rates first. */
   readonly gates: NoteGate[];
+  readonly spent: bigint[] | null;
 }
 
 const claim = prepared<NoteRow>(
@@ -37,10 +38,10 @@ const claim = prepared<NoteRow>(
   select m.note_key::float8, t.namespace, t.task_id, m.attempt, m.costs,
     extract(epoch from m.pause_until - now())::float8 * 1000 as pause_ms, m.pause_limit, t.spec, coalesce((
       select jsonb_agg(jsonb_build_object(
-        'gate', g.gate_key, 'limit', g.limit_name, 'key', g.bucket_key, 'isSlot', g.gate_key = any(l.slot_gates)
-      ))
-      from gates g where g.gate_key = any(l.rate_gates || l.slot_gates)
-    ), '[]') as gates
+        'limit', g.limit_name, 'key', g.bucket_key, 'isSlot', g.gate_key = any(l.slot_gates)
+      ) order by u.ord)
+      from unnest(l.rate_gates || l.slot_gates) with ordinality as u (gate_key, ord) join gates g using (gate_key)
+    ), '[]') as gates, m.spent
   from mine m
   join lanes l using (lane_key)
   join tasks t on t.segment = m.segment and t.task_key = m.task_key

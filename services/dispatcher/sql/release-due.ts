@@ -22,8 +22,8 @@ const release = prepared<ReleasedTask>(
     insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure)
     select route_key, rank, task_key, segment, attempts, submitter, last_failure from gone where lane_key is null
   ), held_back as (
-    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid)
-    select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid
+    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent)
+    select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent
     from gone where lane_key is not null
   ), headed as (
     insert into heads (lane_key, next_time)

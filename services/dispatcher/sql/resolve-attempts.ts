@@ -58,17 +58,18 @@ const text = (noted: boolean): string => `
       -- A request to cancel may have come since this was decided: COMPLETED and CANCELED are all that can follow it.
       and (l.cancel_reason is null or i.state in (4, 6))
     returning i.task_key, l.segment, i.attempt, i.session_key, i.state, i.outcome, i.attempts, i.last_failure, i.delay_ms,
-      i.ord, l.route_key, l.rank, l.submitter, l.start_time, l.lane_key
+      i.ord, l.route_key, l.rank, l.submitter, l.start_time, l.lane_key, l.spent
   ), ended as (
     insert into outcomes (segment, task_key, state, attempt, session_key, start_time, finish_time, outcome)
     select segment, task_key, state, attempt, session_key, start_time, now(), outcome from held where state > 0
   ), queued as (
-    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key)
-    select route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key
+    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key, spent)
+    select route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key, spent
     from held where state = 0 and delay_ms <= 0
   ), waiting as (
-    insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter, last_failure, lane_key)
-    select task_key, now() + delay_ms * interval '1 ms', route_key, rank, segment, attempts, submitter, last_failure, lane_key
+    insert into scheduled (task_key, due_time, route_key, rank, segment, attempts, submitter, last_failure, lane_key, spent)
+    select task_key, now() + delay_ms * interval '1 ms', route_key, rank, segment, attempts, submitter, last_failure, lane_key,
+      spent
     from held where state = 0 and delay_ms > 0
   ), counted as (
     insert into counter_changes (completed, failed, canceled, dead)
@@ -91,8 +92,8 @@ const text = (noted: boolean): string => `
   select 0, 0, 0, null, g::float8 from freed, release_slots(freed.lanes) as g`;
 
 const insertNotes = `, noted as (
-    insert into notes (task_key, segment, lane_key, attempt, costs, pause_until, pause_limit)
-    select h.task_key, h.segment, h.lane_key, h.attempt, n.costs,
+    insert into notes (task_key, segment, lane_key, attempt, costs, spent, pause_until, pause_limit)
+    select h.task_key, h.segment, h.lane_key, h.attempt, n.costs, h.spent,
       case when n.pause_ms > 0 then now() + n.pause_ms * interval '1 ms' end, n.pause_limit
     from held h join unnest($9::bytea[], $10::float8[], $11::text[]) with ordinality as n (costs, pause_ms, pause_limit, ord) using (ord)
     where h.lane_key is not null and n.pause_limit is not null

@@ -58,15 +58,17 @@ create table parked (
   last_failure bytea,
   -- Whether its rate limits have admitted it: then it waits for a slot, or for the end of a pause, or behind others.
   paid bool not null,
+  -- The leases of tokens that it was paid from, in the order of its lane's rate_gates, 0 for none; null: it was paid otherwise.
+  spent bigint[],
   primary key (lane_key, rank, task_key)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 create index parked_by_task on parked (task_key);
 
-alter table queue add lane_key bigint;
+alter table queue add lane_key bigint, add spent bigint[];
 create index queue_by_lane on queue (lane_key) where lane_key is not null;
-alter table leases add lane_key bigint;
+alter table leases add lane_key bigint, add spent bigint[];
 create index leases_by_lane on leases (lane_key) where lane_key is not null;
-alter table scheduled add lane_key bigint, add paid bool not null default true;
+alter table scheduled add lane_key bigint, add paid bool not null default true, add spent bigint[];
 create index scheduled_by_lane on scheduled (lane_key) where lane_key is not null;
 
 -- What the arbiter of rates is to be told of an attempt; stored with the attempt's end, deleted when it has been told.
@@ -79,6 +81,7 @@ create table notes (
   attempt int not null,
   -- A legion.common.v1.ExecutionStats with what it cost; null: not said.
   costs bytea,
+  spent bigint[],
   pause_until timestamptz,
   -- Empty: all that counted the task.
   pause_limit text not null default '',
@@ -193,8 +196,10 @@ begin
       where p.lane_key = u.lane and p.rank = u.rank and p.task_key = u.task and u.task = any(v_go)
       returning p.*
     )
-    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key)
-    select gone.route_key, gone.rank, gone.task_key, gone.segment, gone.attempts, gone.submitter, gone.last_failure, gone.lane_key from gone
+    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure, lane_key, spent)
+    select gone.route_key, gone.rank, gone.task_key, gone.segment, gone.attempts, gone.submitter, gone.last_failure,
+      gone.lane_key, gone.spent
+    from gone
     returning queue.route_key, queue.rank, queue.task_key;
   -- With the lock on its head held, whoever parks waits, and whoever parked before is seen by this statement.
   delete from heads h where h.lane_key = any(v_lanes) and not exists (select from parked p where p.lane_key = h.lane_key);
@@ -223,8 +228,8 @@ begin
   with gone as (
     delete from queue q using heads h where q.lane_key = any(v_lanes) and h.lane_key = q.lane_key returning q.*
   ), back as (
-    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid)
-    select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, true from gone
+    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent)
+    select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, true, spent from gone
   )
   select array_agg(lane_key) into v_back from gone;
   update heads set next_time = p_until, blocked_by = p_gate where lane_key = any(v_lanes) and next_time < p_until;
