@@ -38,6 +38,22 @@ export function costIn(unit: string, { costs }: Pick<TaskSpec, "costs">): bigint
   return costs.findLast((cost) => cost.unit === unit)?.amount ?? (unit === "" ? 1n : 0n);
 }
 
+/** The most that a limit ever admits at once. */
+export function capacityOf({ kind }: Limit): bigint {
+  switch (kind.case) {
+    case "tokenBucket":
+      return kind.value.burst || kind.value.tokens;
+    case "slidingWindow":
+      return kind.value.count;
+    case "concurrency":
+      return kind.value.max;
+    case undefined:
+      return 0n;
+    default:
+      throw kind satisfies never;
+  }
+}
+
 /** How long a limit on a rate takes to admit one unit more, milliseconds; 0 for other kinds. */
 export function unitIntervalMs({ kind }: Limit): number {
   switch (kind.case) {

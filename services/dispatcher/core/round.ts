@@ -78,11 +78,12 @@ export function planRound<T extends RoundTask>(
   return { candidates, ends };
 }
 
-/** What a task's rates said: undefined that it may go on, or how long it waits for which gate. */
-export type RateAnswer = { readonly delayMs: number; readonly gateKey: number | null } | undefined;
+/** What a task's rates said: undefined that it may go on; or how long it waits for which gate; or that it never can. */
+export type RateAnswer = { readonly delayMs: number; readonly gateKey: number | null } | "never" | undefined;
 
 /**
- * Decides by the rates' answers, in the order of the candidates, who goes on: in each lane nobody passes one that was refused.
+ * Decides by the rates' answers, in the order of the candidates, who goes on: in each lane nobody passes one that was refused,
+ * unless that one never can.
  * @param answerOf asked for each unpaid candidate.
  */
 export function settleRound<T extends RoundTask>(
@@ -96,10 +97,8 @@ export function settleRound<T extends RoundTask>(
     const { laneKey } = candidate.lane;
     if (stopped.has(laneKey)) continue;
     const answer = candidate.task.paid ? undefined : answerOf(candidate);
-    if (answer === undefined) {
-      going.push(candidate);
-      continue;
-    }
+    if (answer === undefined) going.push(candidate);
+    if (answer === undefined || answer === "never") continue;
     stopped.add(laneKey);
     settled.set(laneKey, { delayMs: Math.max(0, answer.delayMs), blockedBy: answer.gateKey });
   }

@@ -16,8 +16,7 @@ import { insertLimitedTasks, isLimited, isParked, type LaneEntry } from "../sql/
 import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
-import type { LaneAdmission } from "./lane-admission.ts";
-import type { LimitGate, Reserved } from "./limit-gate.ts";
+import type { Admitted, LaneAdmission } from "./lane-admission.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
@@ -48,7 +47,6 @@ export interface AdmissionParts {
   readonly routes: RouteTable;
   readonly segments: SegmentKeeper;
   readonly assigner: Assigner;
-  readonly limits: LimitGate;
   readonly lanes: LaneAdmission;
   readonly schemas: InputSchemas;
   readonly waiters: Waiters;
@@ -122,17 +120,16 @@ export class Admission {
     };
     if (waiter !== undefined) this.#parts.waiters.add(name, waiter);
     const route = this.#parts.routes.known(spec);
-    if (route !== undefined && this.#parts.limits.isFree(spec) && !this.#parts.schemas.has(spec)) {
+    if (route !== undefined && this.#parts.lanes.isFree(spec) && !this.#parts.schemas.has(spec)) {
       this.#enqueue(spec, name, route, waiter, answer);
     } else {
       this.#prepare(spec).then(
-        ({ route, lane, reserved }) => {
+        (prepared) => {
           const settled: AdmissionCallback = (error, accepted) => {
-            // It was there already: what it has just taken is not used.
-            if (accepted?.created === false && reserved !== undefined) this.#parts.limits.release(reserved);
+            if (accepted?.created === false) this.#parts.lanes.unused(prepared);
             answer(error, accepted);
           };
-          this.#enqueue(spec, name, route, waiter, settled, lane);
+          this.#enqueue(spec, name, prepared.route, waiter, settled, prepared.lane);
         },
         (error: unknown) => answer(toStorageError(error)),
       );
@@ -162,15 +159,9 @@ export class Admission {
     return span;
   }
 
-  async #prepare(
-    spec: TaskSpec,
-  ): Promise<{ route: LiveRoute; lane?: LaneEntry | undefined; reserved?: Reserved | undefined }> {
-    const { schemas, limits, lanes, routes, clock } = this.#parts;
-    await schemas.check(spec);
-    const route = await routes.of(spec);
-    if (limits.isFree(spec)) return { route };
-    const isLater = spec.runTime !== undefined && timestampMs(spec.runTime) > clock.now();
-    return { route, ...(await lanes.admit(spec, route, isLater)) };
+  async #prepare(spec: TaskSpec): Promise<Admitted> {
+    await this.#parts.schemas.check(spec);
+    return this.#parts.lanes.admit(spec, await this.#parts.routes.of(spec));
   }
 
   #enqueue(

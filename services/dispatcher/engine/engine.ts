@@ -87,7 +87,19 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const leases = new LeaseBook(matcher, clock);
   const assigner = new Assigner({ pool, clock, routes, matcher, instanceKey, log });
   const gates = host.use(
-    new Gates({ pool, clock, log, routes, matcher, limits, rateLimit: rateLimitClient, instanceKey, onQueued: queued }),
+    new Gates({
+      waiters,
+      hints,
+      pool,
+      clock,
+      log,
+      routes,
+      matcher,
+      limits,
+      rateLimit: rateLimitClient,
+      instanceKey,
+      onQueued: queued,
+    }),
   );
   const dueTimer = host.use(
     new DueTimer({
@@ -150,7 +162,6 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     routes,
     segments,
     assigner,
-    limits,
     lanes: gates.admission,
     schemas,
     waiters,

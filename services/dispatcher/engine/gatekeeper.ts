@@ -48,10 +48,10 @@ const claimMs = 5_000;
 const longestRestMs = 1_000;
 // Slots that come free are told of at once; this is for when the one that freed them died before it could.
 const recheckMs = 2_000;
-const neverRestMs = 10_000;
 const mostSlots = 2_147_483_647;
 
-interface Parked extends RoundTask {
+export interface Parked extends RoundTask {
+  readonly segment: number;
   readonly spec: TaskSpec;
 }
 
@@ -73,6 +73,8 @@ export interface GatekeeperParts {
     pauseMs(gate: { namespace: string; limit: string; key: string }): number;
   };
   readonly admission: LaneAdmission;
+  /** A task costs more than a limit ever admits. */
+  onNever(laneKey: number, task: Parked): Promise<void>;
   readonly onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
 }
 
@@ -158,6 +160,9 @@ export class Gatekeeper implements Disposable {
     const lanes = await this.#lanes(claimed);
     const plan = planRound(lanes, gates);
     const answers = await this.#ask(plan.candidates, gates);
+    for (const [{ lane, task }, answer] of answers) {
+      if (answer === "never") await this.#parts.onNever(lane.laneKey, task);
+    }
     const { going, ends } = settleRound(plan, (candidate) => answers.get(candidate));
     const spreadEnds = spread(ends, (key) => {
       const limit = gates.get(key)?.limit;
@@ -192,6 +197,7 @@ export class Gatekeeper implements Disposable {
       tasks: (rows.get(lane.lane_key) ?? []).map((row) => ({
         rank: row.rank,
         taskKey: row.task_key,
+        segment: row.segment,
         paid: row.paid || lane.rate_gates.length === 0,
         spec: decodeSpec(row.spec),
       })),
@@ -218,7 +224,7 @@ export class Gatekeeper implements Disposable {
   async #ask(
     candidates: readonly Candidate<Parked>[],
     gates: ReadonlyMap<number, LiveGate>,
-  ): Promise<Map<Candidate, RateAnswer>> {
+  ): Promise<Map<Candidate<Parked>, RateAnswer>> {
     const asking = candidates.filter(({ task }) => !task.paid);
     if (asking.length === 0) return new Map();
     const byName = new Map(
@@ -240,11 +246,12 @@ export class Gatekeeper implements Disposable {
       return this.#askOneByOne(asking, keyOf);
     }
     return new Map(
-      asking.map((candidate, index) => {
+      asking.map((candidate, index): [Candidate<Parked>, RateAnswer] => {
         const { allowed = false, limit = "", key = "", retryDelay } = results[index] ?? {};
         if (allowed) return [candidate, undefined];
-        const delayMs = retryDelay === undefined ? neverRestMs : durationMs(retryDelay);
-        return [candidate, { delayMs, gateKey: keyOf(candidate.task.spec, limit, key) }];
+        // The limit was made smaller after it was accepted.
+        if (retryDelay === undefined) return [candidate, "never"];
+        return [candidate, { delayMs: durationMs(retryDelay), gateKey: keyOf(candidate.task.spec, limit, key) }];
       }),
     );
   }
@@ -253,8 +260,8 @@ export class Gatekeeper implements Disposable {
   async #askOneByOne(
     asking: readonly Candidate<Parked>[],
     keyOf: (task: TaskSpec, limit: string, key: string) => number | null,
-  ): Promise<Map<Candidate, RateAnswer>> {
-    const answers = new Map<Candidate, RateAnswer>();
+  ): Promise<Map<Candidate<Parked>, RateAnswer>> {
+    const answers = new Map<Candidate<Parked>, RateAnswer>();
     const closed = new Map<number, LaneEnd>();
     for (const candidate of asking) {
       const { lane, task } = candidate;

@@ -1,11 +1,17 @@
+import { toBinary } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
+import { OutcomeSchema } from "#libs/proto/legion/common/v1/outcome_pb.ts";
+import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { Matcher } from "../core/matcher.ts";
+import { failed, failureOutcome } from "../core/outcomes.ts";
+import { failParked } from "../sql/fail-parked.ts";
 import { forgetUnused } from "../sql/lanes.ts";
-import { Gatekeeper } from "./gatekeeper.ts";
+import { Gatekeeper, type Parked } from "./gatekeeper.ts";
+import type { Hints } from "./hints.ts";
 import { LaneAdmission } from "./lane-admission.ts";
 import { LaneTable } from "./lane-table.ts";
 import type { LimitGate } from "./limit-gate.ts";
@@ -13,7 +19,8 @@ import { LimitWatch } from "./limit-watch.ts";
 import { NoteCarrier } from "./note-carrier.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 import { ServedRoutes } from "./served-routes.ts";
-import type { HomeSession } from "./session.ts";
+import { taskName, type HomeSession } from "./session.ts";
+import type { Waiters } from "./waiters.ts";
 
 // Six times as long as a lane is known before it is asked for anew.
 const forgetAfterMs = 3_600_000;
@@ -26,6 +33,8 @@ export interface GatesParts {
   readonly matcher: Matcher<HomeSession>;
   readonly limits: LimitGate;
   readonly rateLimit: Client<typeof RateLimitService>;
+  readonly waiters: Waiters;
+  readonly hints: Hints;
   readonly instanceKey: number;
   readonly onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
 }
@@ -59,6 +68,7 @@ export class Gates implements Disposable {
     this.keeper = new Gatekeeper({
       ...parts,
       admission: this.admission,
+      onNever: (laneKey, task) => this.#failed(laneKey, task),
       limits: {
         admit: (task) => limits.admit(task),
         find: (namespace, name) => watch.find(namespace, name),
@@ -85,6 +95,16 @@ export class Gates implements Disposable {
     if (limits.all.some(({ kind }) => kind.case === "concurrency") && (await this.#served.tick()))
       this.keeper.expect(0);
     await this.carrier.tick();
+  }
+
+  async #failed(laneKey: number, { rank, taskKey, segment, spec }: Parked): Promise<void> {
+    const { pool, waiters, hints } = this.#parts;
+    const message = "The task costs more than a limit ever admits; the limit was made smaller while the task waited.";
+    const outcome = failureOutcome(failed("COST_EXCEEDS_LIMIT", message, false));
+    const ended = await failParked(pool, { laneKey, rank, taskKey, segment }, toBinary(OutcomeSchema, outcome));
+    if (ended === undefined) return;
+    waiters.ended(taskName(spec.namespace, spec.taskId), { state: TaskState.FAILED, attempt: ended.attempts, outcome });
+    hints.ended(ended.submitter, taskKey);
   }
 
   async forgetUnused(): Promise<void> {

@@ -1,8 +1,9 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Clock } from "#libs/clock/clock.ts";
 import { WhenLimited, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import { errorMetadata, errorReason, errorRetryDelayMs } from "#libs/rpc/errors.ts";
-import { bucketsOf } from "../core/buckets.ts";
+import { bucketsOf, capacityOf } from "../core/buckets.ts";
 import type { LaneEntry } from "../sql/insert-limited-tasks.ts";
 import type { GateName } from "../sql/lanes.ts";
 import type { LaneTable } from "./lane-table.ts";
@@ -15,8 +16,21 @@ export interface LimitSource {
   applying(task: TaskSpec): readonly Limit[];
   /** Takes the task's cost from the limits on rates that count it. @throws ConnectError RATE_LIMITED, RATE_LIMIT_UNREACHABLE, INVALID_REQUEST */
   admit(task: TaskSpec): Promise<Reserved>;
+  /** Takes back what was not used. */
+  release(reserved: Reserved): void;
+  /** Whether no limit counts the task. */
+  isFree(task: TaskSpec): boolean;
   /** False until they were read once. */
   readonly limitsKnown: boolean;
+}
+
+/** A task that may come in, on its route. */
+export interface Admitted {
+  readonly route: LiveRoute;
+  /** Undefined if no limit counts it. */
+  readonly lane?: LaneEntry;
+  /** What it took of its rates. */
+  readonly reserved?: Reserved;
 }
 
 // How soon an arbiter that is away is asked again for a task that may wait.
@@ -37,6 +51,15 @@ export class LaneAdmission {
     this.#clock = clock;
   }
 
+  isFree(task: TaskSpec): boolean {
+    return this.#limits.isFree(task);
+  }
+
+  /** The task was there already: what it has just taken is not used. */
+  unused({ reserved }: Admitted): void {
+    if (reserved !== undefined) this.#limits.release(reserved);
+  }
+
   /** A gate will admit nothing that waits for it before then. */
   blocked(gateKey: number, delayMs: number): void {
     if (this.#blocked.size >= mostBlocked) this.#blocked.clear();
@@ -49,15 +72,14 @@ export class LaneAdmission {
   }
 
   /**
-   * @param isLater whether it waits for its time first; one that may wait for its limits then asks them when that has come.
-   * @returns no lane if no limit counts the task; and what it took, if anything.
+   * One that waits for its time first, and may wait for its limits, asks them when that has come.
    * @throws what `LimitSource.admit` throws, unless the task may wait.
    */
-  async admit(spec: TaskSpec, route: LiveRoute, isLater: boolean): Promise<{ lane?: LaneEntry; reserved?: Reserved }> {
+  async admit(spec: TaskSpec, route: LiveRoute): Promise<Admitted> {
     // Nobody knows what applies: this finds out, or refuses.
     const early = this.#limits.limitsKnown ? undefined : await this.#limits.admit(spec);
     const { rates, slots } = bucketsOf(this.#limits.applying(spec), spec);
-    if (rates.length === 0 && slots.length === 0) return {};
+    if (rates.length === 0 && slots.length === 0) return { route };
     const toGate = ({ limit, key }: { limit: Limit; key: string }): GateName => ({
       namespace: limit.namespace,
       limit: limit.name,
@@ -75,25 +97,28 @@ export class LaneAdmission {
       blockedBy: null,
       spent: null,
     };
-    if (rates.length === 0) return { lane: entry };
-    if (waits && isLater && early === undefined) return { lane: { ...entry, paid: false } };
-    const closed = waits ? this.#closedGate(lane.rateGates) : undefined;
-    if (closed !== undefined) return { lane: { ...entry, paid: false, parks: true, ...closed } };
+    if (rates.length === 0) return { route, lane: entry };
+    // One that could never pass is told so at once.
+    const parks = waits && early === undefined && rates.every(({ limit, cost }) => cost <= capacityOf(limit));
+    const isLater = spec.runTime !== undefined && timestampMs(spec.runTime) > this.#clock.now();
+    if (parks && isLater) return { route, lane: { ...entry, paid: false } };
+    const closed = parks ? this.#closedGate(lane.rateGates) : undefined;
+    if (closed !== undefined) return { route, lane: { ...entry, paid: false, parks: true, ...closed } };
     try {
       const reserved = early ?? (await this.#limits.admit(spec));
-      return { lane: { ...entry, spent: spentFrom(reserved, wanted.rates, lane.rateGates) }, reserved };
+      return { route, lane: { ...entry, spent: spentFrom(reserved, wanted.rates, lane.rateGates) }, reserved };
     } catch (error) {
       const reason = errorReason(error);
       if (!waits || (reason !== "RATE_LIMITED" && reason !== "RATE_LIMIT_UNREACHABLE")) throw error;
       if (reason === "RATE_LIMIT_UNREACHABLE") {
-        return { lane: { ...entry, paid: false, parks: true, waitMs: unreachableRestMs } };
+        return { route, lane: { ...entry, paid: false, parks: true, waitMs: unreachableRestMs } };
       }
       const { limit, key } = errorMetadata(error);
       const index = wanted.rates.findIndex((gate) => gate.limit === limit && gate.key === key);
       const blockedBy = lane.rateGates[index] ?? null;
       const waitMs = errorRetryDelayMs(error) ?? unreachableRestMs;
       if (blockedBy !== null) this.blocked(blockedBy, waitMs);
-      return { lane: { ...entry, paid: false, parks: true, waitMs, blockedBy } };
+      return { route, lane: { ...entry, paid: false, parks: true, waitMs, blockedBy } };
     }
   }
 

@@ -43,8 +43,10 @@ const claim = prepared<NoteRow>(
       from unnest(l.rate_gates || l.slot_gates) with ordinality as u (gate_key, ord) join gates g using (gate_key)
     ), '[]') as gates, m.spent
   from mine m
-  join lanes l using (lane_key)
-  join tasks t on t.segment = m.segment and t.task_key = m.task_key
+  cross join lateral (select rate_gates, slot_gates from lanes where lane_key = m.lane_key offset 0) l
+  cross join lateral (
+    select namespace, task_id, spec from tasks where segment = m.segment and task_key = m.task_key offset 0
+  ) t
   order by m.note_key`,
 );
 

@@ -60,7 +60,8 @@ const read = prepared<ParkedRow>(
   cross join lateral (
     select * from parked p where p.lane_key = u.lane_key order by p.rank, p.task_key limit $2
   ) p
-  join tasks t on t.segment = p.segment and t.task_key = p.task_key
+  -- One by one: how many there will be is not known when this is planned, and a join would rather read all tasks.
+  cross join lateral (select spec from tasks where segment = p.segment and task_key = p.task_key offset 0) t
   order by p.rank, p.task_key`,
 );
 
