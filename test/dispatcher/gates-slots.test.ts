@@ -129,6 +129,29 @@ test("a slot is held while a task is queued or leased, and is given back by its 
   await assertNothingHeld(world);
 });
 
+test("what is queued keeps its slots from others only as long as somebody can run it", async () => {
+  await using world = await createWorld();
+  const dispatcher = await world.dispatcher();
+  const limit = { name: "both", selector: { capabilities: ["left", "right"] }, kind: concurrency(1) };
+  await world.rateLimit.client.setLimit({ limit });
+  await setLimits(world, [dispatcher], []);
+  const held = new Held();
+  const left = await held.attach(dispatcher, ["left"]);
+  await submitAll(dispatcher.client, ["left-0"], "left");
+  await waitFor(() => held.names[0] === "left-0#1", { describe: "the one" });
+  await submitAll(dispatcher.client, ["right-0"], "right");
+  await using _right = await held.attach(dispatcher, ["right"]);
+  assert.deepEqual(held.names, ["left-0#1"]);
+  // Its agent ends without an answer: the task is rescued into the queue, with its slot, and nobody is there to run it.
+  await held.end(left);
+  await waitFor(() => held.names[0] === "right-0#1", { describe: "the other" });
+  await held.answer(completed());
+  await using _again = await held.attach(dispatcher, ["left"]);
+  await waitFor(() => held.names[0] === "left-0#2", { describe: "it to be tried again" });
+  await held.answer(completed());
+  await assertNothingHeld(world);
+});
+
 test("a change of a limit holds within a second, for what waits as well", async () => {
   await using world = await createWorld();
   const dispatcher = await world.dispatcher();

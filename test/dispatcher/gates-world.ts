@@ -41,6 +41,7 @@ export async function setLimits(
 /** What agents hold, over all sessions: given to them and not answered. */
 export class Held {
   readonly #held = new Map<string, { session: FakeSession; assignment: Assignment }>();
+  readonly #sessions = new Map<FakeRegistry, FakeSession[]>();
   most = 0;
   /** Tasks in the order in which their first attempts came. */
   readonly order: string[] = [];
@@ -55,6 +56,7 @@ export class Held {
       return undefined;
     };
     await session.attached;
+    this.#sessions.set(registry, [...(this.#sessions.get(registry) ?? []), session]);
     return registry;
   }
 
@@ -64,6 +66,13 @@ export class Held {
 
   get names(): string[] {
     return [...this.#held.keys()];
+  }
+
+  /** The sessions of a Registry end; what they held had been received. */
+  async end(registry: FakeRegistry): Promise<void> {
+    const ended = this.#sessions.get(registry) ?? [];
+    this.lose(registry);
+    for (const session of ended) await session.end();
   }
 
   /** The sessions of a Registry are gone with all they held. */

@@ -43,6 +43,8 @@ export interface RoundPlan<T extends RoundTask = RoundTask> {
 
 // A route that nobody serves is looked at as often as sessions come and go.
 const unservedRestMs = 1_000;
+// All of it was canceled, or came after it was looked at.
+const emptyRestMs = 100;
 const atOnce: LaneEnd = { delayMs: -1, blockedBy: null };
 
 /** Decides, from what was read, which of the parked tasks may be let on. Slots are taken later, under a lock: here they are a guess. */
@@ -62,6 +64,10 @@ export function planRound<T extends RoundTask>(
     }
     if (lane.slotGates.length > 0 && !lane.isServed) {
       ends.set(lane.laneKey, { delayMs: unservedRestMs, blockedBy: null });
+      continue;
+    }
+    if (lane.tasks.length === 0) {
+      ends.set(lane.laneKey, { delayMs: emptyRestMs, blockedBy: null });
       continue;
     }
     let free = lane.tasks.length;

@@ -10,6 +10,7 @@ import type { Matcher } from "../core/matcher.ts";
 import { failed, failureOutcome } from "../core/outcomes.ts";
 import { failParked } from "../sql/fail-parked.ts";
 import { forgetUnused } from "../sql/lanes.ts";
+import { returnUnserved } from "../sql/rounds.ts";
 import { Gatekeeper, type Parked } from "./gatekeeper.ts";
 import type { Hints } from "./hints.ts";
 import { LaneAdmission } from "./lane-admission.ts";
@@ -91,9 +92,11 @@ export class Gates implements Disposable {
 
   /** Once a second. */
   async tick(): Promise<void> {
-    const { limits } = this.#parts;
-    if (limits.all.some(({ kind }) => kind.case === "concurrency") && (await this.#served.tick()))
-      this.keeper.expect(0);
+    const { pool, limits } = this.#parts;
+    if (limits.all.some(({ kind }) => kind.case === "concurrency")) {
+      if (await this.#served.tick()) this.keeper.expect(0);
+      this.keeper.freed(await returnUnserved(pool));
+    }
     await this.carrier.tick();
   }
 

@@ -1,5 +1,5 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
-import type { Metrics } from "#libs/telemetry/metrics.ts";
+import { boundedLabel, type Metrics } from "#libs/telemetry/metrics.ts";
 import { readCounters } from "../sql/counters.ts";
 import { parkedByLimit } from "../sql/find-parked.ts";
 import { queueDepth } from "../sql/routes.ts";
@@ -15,6 +15,7 @@ export class Gauges {
   readonly #pool: ConnectionPool;
   readonly #routes: RouteTable;
   readonly #label: (capability: string) => string;
+  readonly #limitLabel = boundedLabel([""], 100);
   #depths = new Map<string, Depth>();
   #states: [number, { state: string }][] = [];
   #parked: [number, { limit: string }][] = [];
@@ -56,7 +57,7 @@ export class Gauges {
     this.#depths = depths;
     const held = new Map(this.#parked.map(([, { limit }]) => [limit, 0]));
     for (const { limit_name, tasks } of await parkedByLimit(this.#pool)) {
-      const limit = this.#label(limit_name ?? "");
+      const limit = this.#limitLabel(limit_name ?? "");
       held.set(limit, (held.get(limit) ?? 0) + tasks);
     }
     this.#parked = [...held].map(([limit, tasks]) => [tasks, { limit }]);

@@ -51,7 +51,8 @@ export class LimitWatch {
   async tick(): Promise<void> {
     const { pool, clock, onEased, onSlotsFreed } = this.#parts;
     this.#look();
-    const changed = this.#handled === undefined ? [] : changedLimits(this.#handled, this.#byName);
+    const isNew = this.#handled !== undefined && this.#handled !== this.#byName;
+    const changed = isNew ? changedLimits(this.#handled!, this.#byName) : [];
     const byName = this.#byName;
     for (const { namespace, name } of changed) await wakeLimit(pool, namespace, name);
     for (const [name, { gate, endMs }] of this.#pending) {

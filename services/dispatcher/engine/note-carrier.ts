@@ -136,7 +136,7 @@ export class NoteCarrier {
       reserved: 0n,
       leaseId: 0n,
     }));
-    return { reservationId: `${reservationId}#${attempt}`, namespace, adjustments: extra };
+    return { reservationId: `${attempt}#${reservationId}`, namespace, adjustments: extra };
   }
 
   /** For what was taken from a lease of tokens: the arbiter knows nothing of it. */

@@ -75,7 +75,14 @@ const statement = prepared<{
     returning task_key
   ), kept as materialized (
     select i.*, spent_text::int8[] as spent, due_time_ms is null
-      and (parks or not paid or queues_up and exists (select from heads h where h.lane_key = i.lane_key)) as is_parked
+      and (
+        parks or not paid or queues_up and exists (select from heads h where h.lane_key = i.lane_key)
+        -- Its rates may have admitted it from a lease of tokens, before they learned of the pause.
+        or exists (
+          select from lanes l join gates g on g.gate_key = any(l.rate_gates || l.slot_gates)
+          where l.lane_key = i.lane_key and g.pause_until > now()
+        )
+      ) as is_parked
     from input i join fresh f using (task_key)
   ), headed as (
     insert into heads (lane_key, next_time, blocked_by)

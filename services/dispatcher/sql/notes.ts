@@ -109,7 +109,10 @@ export async function wakeLimit(pool: ConnectionPool, namespace: string, limit: 
 
 const returnQueued = prepared<{ gate_key: number }>(
   "return_queued",
-  "select g::float8 as gate_key from return_queued($1, now() + $2 * interval '1 ms') as g",
+  `
+  select g::float8 as gate_key from return_queued(
+    array(select lane_key from lanes where rate_gates || slot_gates @> array[$1::int8]), now() + $2 * interval '1 ms', $1
+  ) as g`,
 );
 
 /**

@@ -1,6 +1,7 @@
 import { float8Array, int2Array, int4Array, int8Array } from "#libs/db/binary-array.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { prepared } from "#libs/db/statement.ts";
+import { afterDeadlocks } from "./deadlock.ts";
 
 export interface ClaimedLane {
   readonly lane_key: number;
@@ -151,6 +152,27 @@ export async function nextHeadDelayMs(pool: ConnectionPool): Promise<number | un
 }
 
 const serve = prepared("serve_routes", "update instances set served = $2::int4[] where instance_key = $1");
+
+const unserved = prepared<{ gate_key: number }>(
+  "return_unserved",
+  `
+  with lane as materialized (
+    select distinct q.lane_key from queue q join lanes l using (lane_key)
+    where q.lane_key is not null and l.route_key <> 0 and not exists (
+      select from instances i where i.expire_time > now() and l.route_key = any(i.served)
+    )
+  )
+  select g::float8 as gate_key
+  from (select array_agg(lane_key) as lanes from lane having count(*) > 0) x, return_queued(x.lanes, now(), null) as g`,
+);
+
+/**
+ * Parks what is queued with slots on routes that nobody serves any more.
+ * @returns gates that got slots back and that somebody waits for.
+ */
+export async function returnUnserved(pool: ConnectionPool): Promise<number[]> {
+  return (await afterDeadlocks(() => pool.run(unserved))).map((row) => row.gate_key);
+}
 
 /** Says which routes an instance's sessions can run. */
 export async function saveServed(pool: ConnectionPool, instanceKey: number, routeKeys: number[]): Promise<void> {

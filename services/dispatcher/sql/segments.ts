@@ -76,6 +76,8 @@ export async function dropSegment(
         union select task_key from notes where segment = ${segment}
         union select task_key from outcomes_${segment} where finish_time > now() - ${retentionMs} * interval '1 ms';
       lock table tasks, outcomes in access exclusive mode;
+      -- Tasks go from here to the queue and back without touching those.
+      lock table parked in exclusive mode;
       insert into tasks
         select ${moveTo}, task_key, namespace, task_id, capability, user_name, submit_time, spec
         from tasks_${segment} where task_key in (select task_key from kept);

@@ -212,26 +212,24 @@ begin
   where h.lane_key = u.lane and h.lane_key = any(v_lanes);
 end $$;
 
--- What is queued at a gate that pauses goes back to be parked until then, and gives its slots back. Returns the gates that somebody
--- waits for a slot of.
-create function return_queued(p_gate bigint, p_until timestamptz) returns setof bigint language plpgsql as $$
+-- What is queued of these lanes goes back to be parked until then, and gives its slots back. Returns the gates that somebody waits
+-- for a slot of.
+create function return_queued(p_lanes bigint[], p_until timestamptz, p_gate bigint) returns setof bigint language plpgsql as $$
 declare
-  v_lanes bigint[];
   v_back bigint[];
 begin
-  select array_agg(lane_key) into v_lanes from lanes where rate_gates || slot_gates @> array[p_gate];
   -- Heads come before whatever else is locked.
-  perform 1 from heads where lane_key = any(v_lanes) order by lane_key for no key update;
+  perform 1 from heads where lane_key = any(p_lanes) order by lane_key for no key update;
   insert into heads (lane_key, next_time, blocked_by)
-  select distinct q.lane_key, p_until, p_gate from queue q where q.lane_key = any(v_lanes) order by q.lane_key
+  select distinct q.lane_key, p_until, p_gate from queue q where q.lane_key = any(p_lanes) order by q.lane_key
   on conflict (lane_key) do update set next_time = heads.next_time;
   with gone as (
-    delete from queue q using heads h where q.lane_key = any(v_lanes) and h.lane_key = q.lane_key returning q.*
+    delete from queue q using heads h where q.lane_key = any(p_lanes) and h.lane_key = q.lane_key returning q.*
   ), back as (
     insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent)
     select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, true, spent from gone
   )
   select array_agg(lane_key) into v_back from gone;
-  update heads set next_time = p_until, blocked_by = p_gate where lane_key = any(v_lanes) and next_time < p_until;
+  update heads set next_time = p_until, blocked_by = p_gate where lane_key = any(p_lanes) and next_time < p_until;
   return query select release_slots(v_back);
 end $$;
