@@ -60,12 +60,28 @@ function play(world: World, drawn: number, changes: boolean, ruleFrom: (drawn: n
   return changes ? world.change(ruleFrom(dice.below(2 ** 20))) : world.pass(scaleUs / 3n);
 }
 
+/** Much is taken and settled in any order, while the bucket is seldom full: where giving back in the wrong place shows. */
+function playSettling(world: World, drawn: number, leases: boolean): void {
+  const dice = new Dice(drawn);
+  const does = dice.below(leases ? 12 : 9);
+  if (does < 2) return world.pass((dice.amount(24) * scaleUs) / 16n);
+  if (does < 6) return world.acquire(1n + dice.amount(5));
+  if (does < 9) return world.settleReservation(dice.below(4), dice.amount(3));
+  if (does === 9) return world.spend(0, 1n + dice.amount(6));
+  world.callLease(0, 1n + dice.amount(6), dice.below(4) === 1);
+  return world.deliver(0, true);
+}
+
 function run(drawn: number, steps: readonly number[], ruleFrom: (drawn: number) => Rule): World {
   const dice = new Dice(drawn);
   const changes = dice.below(3) === 0;
   const leaseUs = ((1n + dice.amount(8)) * scaleUs) / 2n;
   const world = new World(ruleFrom(dice.below(2 ** 24)), leaseUs, scaleUs / 2n);
-  for (const step of steps) play(world, step, changes, ruleFrom);
+  const plays = dice.below(4);
+  for (const step of steps) {
+    if (plays < 2) playSettling(world, step, plays === 0);
+    else play(world, step, changes, ruleFrom);
+  }
   return world;
 }
 
