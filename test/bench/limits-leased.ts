@@ -71,7 +71,7 @@ async function measure(name: string, perSecond: number, burst: number, holders: 
   const latenciesMs = new Float64Array(20_000_000);
   const count = { checks: 0, admitted: 0, local: 0 };
   let waiting = 0;
-  const done = (atMs: number, user: string, isAdmitted: boolean, record: boolean): void => {
+  const note = (atMs: number, user: string, isAdmitted: boolean, record: boolean): void => {
     const nowMs = performance.now();
     if (isAdmitted) uses.get(user)!.push(nowMs);
     if (!record) return;
@@ -88,12 +88,12 @@ async function measure(name: string, perSecond: number, burst: number, holders: 
         const decision = one.decide(subject);
         if (decision !== undefined) {
           if (record) count.local++;
-          done(atMs, subject.user, decision.kind === "admitted", record);
+          note(atMs, subject.user, decision.kind === "admitted", record);
         } else if (waiting < 200) {
           waiting++;
           void one.admit(subject).then((late) => {
             waiting--;
-            done(atMs, subject.user, late.kind === "admitted", record);
+            note(atMs, subject.user, late.kind === "admitted", record);
           });
         }
       }
