@@ -13,22 +13,25 @@ import type { Acquisition } from "#libs/proto/legion/ratelimit/v1/ratelimit_serv
 
 interface Ended {
   readonly mark: Mark;
-  readonly takenUs: bigint;
+  readonly era: number;
   spent: bigint;
 }
 
-interface Reservation {
+export interface Taken {
+  readonly mark: Mark;
+  readonly era: number;
+}
+
+interface Reservation extends Taken {
   readonly name: string;
   readonly cost: bigint;
-  readonly mark: Mark;
-  readonly takenUs: bigint;
 }
 
 /** One limit's bucket in the model, with what was taken from it and may yet be settled. */
 export class ModelBucket {
   rule: Rule;
   bucket: Bucket = freshBucket;
-  #ruleUs = 0n;
+  #era = 1;
   readonly #ended = new Map<bigint, Ended>();
 
   constructor(rule: Rule) {
@@ -47,10 +50,9 @@ export class ModelBucket {
     return rules.waitUs(this.bucket, this.rule, cost, nowUs);
   }
 
-  /** Returns the mark. */
-  take(cost: bigint, nowUs: bigint): Mark {
+  take(cost: bigint, nowUs: bigint): Taken {
     this.bucket = rules.take(this.bucket, this.rule, cost, nowUs);
-    return rules.markOf(this.bucket, this.rule, nowUs);
+    return { mark: rules.markOf(this.bucket, this.rule, nowUs), era: this.#era };
   }
 
   lease(leaseId: bigint, holderId: string, want: bigint, leaseUs: bigint, nowUs: bigint): rules.Granted {
@@ -66,10 +68,15 @@ export class ModelBucket {
     if (lease !== undefined) this.#end(lease, unspent, lastUs, nowUs);
   }
 
-  settle(difference: bigint, { mark, takenUs }: { mark: Mark; takenUs: bigint }, nowUs: bigint): void {
+  charge(difference: bigint, nowUs: bigint): void {
+    this.expire(nowUs);
+    this.bucket = rules.take(this.bucket, this.rule, difference, nowUs);
+  }
+
+  settle(difference: bigint, { mark, era }: Taken, nowUs: bigint): void {
     this.expire(nowUs);
     if (difference === 0n) return;
-    if (difference < 0n && this.rule.kind === "tokens" && takenUs < this.#ruleUs) return;
+    if (difference < 0n && era !== this.#era) return;
     this.bucket = rules.settle(this.bucket, this.rule, difference, mark, nowUs);
   }
 
@@ -90,8 +97,8 @@ export class ModelBucket {
   change(rule: Rule, nowUs: bigint): void {
     if (rule.kind === "tokens") this.expire(nowUs);
     this.bucket = rules.withRule(this.bucket, this.rule, rule, nowUs);
+    if (!marksHold(this.rule, rule)) this.#era++;
     this.rule = rule;
-    this.#ruleUs = nowUs;
   }
 
   pause(untilUs: bigint): void {
@@ -102,7 +109,7 @@ export class ModelBucket {
     const { bucket, mark } = rules.endLease(this.bucket, this.rule, lease, unspent, lastUs, nowUs);
     this.bucket = bucket;
     const spent = lease.granted > unspent ? lease.granted - unspent : 0n;
-    this.#ended.set(lease.leaseId, { mark, takenUs: lease.grantedUs, spent });
+    this.#ended.set(lease.leaseId, { mark, era: this.#era, spent });
   }
 }
 
@@ -146,7 +153,7 @@ export class Model {
       if (inOrder) for (const [name, wait] of refusals) blocked.set(name, wait);
       if (worst > 0n) return worst;
       const taken = checks.map(({ name, bucket, cost }) => {
-        return { name, cost, mark: bucket.take(cost, nowUs), takenUs: nowUs };
+        return { name, cost, ...bucket.take(cost, nowUs) };
       });
       if (reservationId !== "" && taken.length > 0) this.#reservations.set(reservationId, taken);
       return 0n;
@@ -160,4 +167,11 @@ export class Model {
     }
     if (this.#reservations.has(reservationId)) this.#reservations.set(reservationId, []);
   }
+}
+
+function marksHold(from: Rule, to: Rule): boolean {
+  if (from.kind === "tokens" && to.kind === "tokens") {
+    return from.token === to.token && from.refill === to.refill && from.capacity === to.capacity;
+  }
+  return from.kind === "window" && to.kind === "window" && from.windowUs === to.windowUs && from.slotUs === to.slotUs;
 }

@@ -1,4 +1,4 @@
-import { type Bucket, larger, leasedFrom, type LogEntry, smaller, timeOf } from "./bucket.ts";
+import { type Bucket, larger, leasedFrom, type LogEntry, timeOf } from "./bucket.ts";
 
 /**
  * At most `count` in every window of a length. Each admission is logged at the end of its slot and counts until a whole window
@@ -63,21 +63,13 @@ export function withEntry(bucket: Bucket, rule: WindowRule, { atUs, cost }: LogE
   return { ...bucket, atUs: timeUs, log: log.toSorted(byTime) };
 }
 
-/**
- * The bucket without up to `cost` of what it counts, which was taken at `markUs`: nothing if that has left the window, else out of
- * the entry of that time and then out of the oldest. Those leave first, so what remains never leaves too early.
- */
+/** The bucket without up to `cost` of what is logged at `markUs`: nothing if that has left the window. */
 export function withoutCost(bucket: Bucket, rule: WindowRule, cost: bigint, markUs: bigint, nowUs: bigint): Bucket {
   const timeUs = timeOf(bucket, nowUs);
-  const counted = bucket.log.filter(({ atUs }) => atUs > timeUs - rule.windowUs);
-  let left = markUs > timeUs - rule.windowUs ? cost : 0n;
-  const reduce = (entry: LogEntry): LogEntry => {
-    const out = smaller(left, entry.cost);
-    left -= out;
-    return { atUs: entry.atUs, cost: entry.cost - out };
-  };
-  const own = counted.map((entry) => (entry.atUs === markUs ? reduce(entry) : entry));
-  return { ...bucket, atUs: timeUs, log: own.map(reduce).filter(({ cost: rest }) => rest > 0n) };
+  const log = bucket.log
+    .filter(({ atUs }) => atUs > timeUs - rule.windowUs)
+    .map((entry) => (entry.atUs === markUs ? { ...entry, cost: larger(0n, entry.cost - cost) } : entry));
+  return { ...bucket, atUs: timeUs, log: log.filter((entry) => entry.cost > 0n) };
 }
 
 const byTime = (a: LogEntry, b: LogEntry): number => (a.atUs < b.atUs ? -1 : a.atUs > b.atUs ? 1 : 0);

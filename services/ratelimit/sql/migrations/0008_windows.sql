@@ -4,12 +4,12 @@ alter table limits
   add column kind text not null default 'token_bucket'
     check (kind in ('token_bucket', 'sliding_window', 'concurrency')),
   add column window_us bigint not null default 0,
-  add column slot_us bigint not null default 1,
-  -- When its rate or burst last changed: what was taken before has no place in the refill's order any more.
-  add column rate_time_us bigint not null default 0;
+  add column slot_us bigint not null default 1;
 
 -- Raised by every pause that is set or ended. Decisions do not depend on it as they read the pause itself.
 alter table revision add column pauses bigint not null default 0;
+
+create sequence eras cache 1000;
 
 alter table buckets
   -- What a window counts, the oldest first: until a window after log_at, log_cost.
@@ -17,14 +17,16 @@ alter table buckets
   add column log_cost bigint[],
   -- By how much, in all, what was given back has brought forward the refill of what was taken before.
   add column shift_us bigint not null default 0,
-  -- When this row began. What was taken before has all come back.
-  add column born_us bigint not null default 0,
+  -- Another one when the row is made anew or its rate, burst or window changes: what was taken in an earlier one has come back, or
+  -- has no known place in the refill's order or the log any more.
+  add column era bigint not null default nextval('eras'),
   -- 0: it is not paused.
   add column pause_until_us bigint not null default 0;
 create index buckets_by_pause on buckets (pause_until_us) where pause_until_us > 0;
 
 -- When what was taken has come back by itself: see core/rule.ts, markOf.
 alter table reservations
+  add column era bigint not null default 0,
   add column mark_us bigint not null default 0,
   add column mark_shift_us bigint not null default 0;
 
@@ -46,6 +48,7 @@ create index give_backs_by_use on give_backs (useful_us);
 -- An ended lease stays as long as something of it can be given back: then granted is what was spent of it.
 alter table leases
   add column granted_us bigint not null default 0,
+  add column era bigint not null default 0,
   add column mark_us bigint,
   add column mark_shift_us bigint,
   add column useful_us bigint;
@@ -54,13 +57,6 @@ drop index leases_by_expiry;
 create index leases_by_bucket on leases (limit_id, key, expires_us) where mark_us is null;
 create index leases_by_expiry on leases (expires_us) where mark_us is null;
 create index leases_by_use on leases (useful_us) where mark_us is not null;
-
-create or replace function lock_buckets(limit_ids bigint[], keys text[]) returns void language sql volatile
-begin atomic
-  insert into buckets (limit_id, key, born_us)
-  select u.limit_id, u.key, clock_us() from unnest(limit_ids, keys) as u (limit_id, key)
-  on conflict (limit_id, key) do update set at_us = excluded.at_us where false;
-end;
 
 create function slot_end(at_us bigint, slot_us bigint) returns bigint language sql immutable
 return case when slot_us = 1 then at_us else (at_us + slot_us - 1) / slot_us * slot_us end;
@@ -84,24 +80,19 @@ begin atomic
   ) e;
 end;
 
--- A log without up to amount of what it counts: out of the entry at mark_us, then out of the oldest; and without those until after_us.
+-- A log without up to amount of what is logged at mark_us, and without those until after_us.
 create function log_without(
   log_at bigint[], log_cost bigint[], after_us bigint, mark_us bigint, amount bigint,
   out at bigint[], out cost bigint[]
 ) language sql immutable
 begin atomic
-  select array_agg(e.at order by e.at), array_agg(e.cost - e.off order by e.at)
+  select array_agg(e.at order by e.at), array_agg(e.cost order by e.at)
   from (
-    select
-      x.at,
-      x.cost,
-      greatest(0, least(x.cost, amount - coalesce(
-        sum(x.cost) over (order by (x.at <> mark_us), x.at rows between unbounded preceding and 1 preceding), 0
-      )))::bigint as off
+    select x.at, case when x.at = mark_us then greatest(0, x.cost - amount) else x.cost end as cost
     from unnest(log_at, log_cost) as x (at, cost)
     where x.at > after_us
   ) e
-  where e.cost > e.off;
+  where e.cost > 0;
 end;
 
 -- Ends a lease of a locked bucket: unspent of it were not used, the others at last_us or before. What was used can be given back for a
@@ -115,7 +106,7 @@ declare
   mark bigint;
   useful bigint;
 begin
-  select x.spent, x.at_us, x.leased, x.shift_us, m.token_grains, m.refill_grains, m.window_us, m.slot_us
+  select x.spent, x.at_us, x.leased, x.shift_us, x.era, m.token_grains, m.refill_grains, m.window_us, m.slot_us
   into b
   from buckets x, limits m
   where x.limit_id = ended.limit_id and x.key = ended.key and m.limit_id = ended.limit_id;
@@ -145,7 +136,7 @@ begin
   end if;
   if used > 0 and useful > now_us then
     update leases l
-    set granted = used, mark_us = mark, mark_shift_us = b.shift_us, useful_us = least(useful, now_us + 86400000000)
+    set granted = used, era = b.era, mark_us = mark, mark_shift_us = b.shift_us, useful_us = least(useful, now_us + 86400000000)
     where l.lease_id = ended.lease_id;
   else
     delete from leases l where l.lease_id = ended.lease_id;

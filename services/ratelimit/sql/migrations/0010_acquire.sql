@@ -38,6 +38,7 @@ declare
   lengths bigint[];
   slots bigint[];
   shifts bigint[];
+  eras bigint[];
   pauses bigint[];
   leased_grains bigint[];
   any_leased boolean;
@@ -85,18 +86,19 @@ begin
       array_agg(l.window_us order by u.i),
       array_agg(l.slot_us order by u.i),
       array_agg(k.shift_us order by u.i),
+      array_agg(k.era order by u.i),
       array_agg(k.pause_until_us order by u.i),
       array_agg(k.leased * l.token_grains order by u.i),
       coalesce(bool_or(k.leased > 0), false),
       coalesce(bool_or(k.pause_until_us > now_us), false),
       coalesce(bool_or(l.window_us > 0), false)
     into
-      rows, spents, times, token, refill, capacity, lengths, slots, shifts, pauses, leased_grains,
+      rows, spents, times, token, refill, capacity, lengths, slots, shifts, eras, pauses, leased_grains,
       any_leased, any_paused, any_window
     from unnest(limit_ids, keys) with ordinality as u (limit_id, key, i)
     cross join lateral (
       select
-        b.ctid as row, b.spent, b.at_us, b.leased, b.log_at, b.log_cost, b.shift_us, b.pause_until_us
+        b.ctid as row, b.spent, b.at_us, b.leased, b.log_at, b.log_cost, b.shift_us, b.era, b.pause_until_us
       from buckets b
       where b.limit_id = u.limit_id and b.key = u.key offset 0
     ) k
@@ -207,10 +209,11 @@ begin
     ),
     added as (
       insert into reservations (
-        namespace, reservation_id, limit_id, key, cost, reserved_us, mark_us, mark_shift_us
+        namespace, reservation_id, limit_id, key, cost, reserved_us, era, mark_us, mark_shift_us
       )
       select
-        k.namespace, k.reservation_id, limit_ids[k.bucket], keys[k.bucket], k.tokens, now_us, k.mark, shifts[k.bucket]
+        k.namespace, k.reservation_id, limit_ids[k.bucket], keys[k.bucket], k.tokens, now_us, eras[k.bucket], k.mark,
+        shifts[k.bucket]
       from checks k order by k.namespace, k.reservation_id, limit_ids[k.bucket]
       on conflict do nothing
       returning 1

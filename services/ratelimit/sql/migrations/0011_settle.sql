@@ -1,9 +1,9 @@
 drop function settle;
 
 -- Charges difference tokens more in a locked bucket; or gives back as many of them as have not come back by themselves since they were
--- taken at taken_us with that mark. As core/rule.ts, settle.
+-- taken, in taken_era, with that mark. As core/rule.ts, settle.
 create function settle_bucket(
-  given_limit bigint, given_key text, difference bigint, taken_us bigint, mark bigint, mark_shift bigint, now_us bigint
+  given_limit bigint, given_key text, difference bigint, taken_era bigint, mark bigint, mark_shift bigint, now_us bigint
 ) returns void language plpgsql as $$
 declare
   b record;
@@ -11,7 +11,7 @@ declare
   behind numeric;
   back bigint := 0;
 begin
-  select x.*, m.token_grains, m.refill_grains, m.window_us, m.slot_us, m.rate_time_us, greatest(x.at_us, now_us) as time_us
+  select x.*, m.token_grains, m.refill_grains, m.window_us, m.slot_us, greatest(x.at_us, now_us) as time_us
   into b
   from buckets x, limits m
   where x.limit_id = given_limit and x.key = given_key and m.limit_id = given_limit;
@@ -23,7 +23,7 @@ begin
         select * from log_with(b.log_at, b.log_cost, b.time_us - b.window_us, slot_end(b.time_us, b.slot_us), difference)
       )
       where x.limit_id = given_limit and x.key = given_key;
-    elsif mark > b.time_us - b.window_us then
+    elsif taken_era = b.era then
       update buckets x
       set at_us = b.time_us, (log_at, log_cost) = (
         select * from log_without(b.log_at, b.log_cost, b.time_us - b.window_us, mark, -difference)
@@ -36,7 +36,7 @@ begin
   if difference > 0 then
     spent_now := saturated(spent_now + difference::numeric * b.token_grains);
   else
-    if taken_us < greatest(b.born_us, b.rate_time_us) or mark - mark_shift <= b.time_us then return; end if;
+    if taken_era <> b.era or mark - mark_shift <= b.time_us then return; end if;
     behind := (mark - mark_shift - b.time_us)::numeric * b.refill_grains;
     -- Unless all that was given back since can have been taken before it without a difference.
     if behind - (b.shift_us - mark_shift)::numeric * b.refill_grains < -difference::numeric * b.token_grains then
@@ -78,7 +78,7 @@ begin
   less := least(amount, l.granted);
   update leases e set granted = e.granted - less where e.lease_id = given_lease;
   if l.mark_us is not null then
-    perform settle_bucket(given_limit, given_key, -less, l.granted_us, l.mark_us, l.mark_shift_us, now_us);
+    perform settle_bucket(given_limit, given_key, -less, l.era, l.mark_us, l.mark_shift_us, now_us);
     return;
   end if;
   update buckets b
@@ -154,7 +154,7 @@ begin
     for reserved in
       update reservations r set settled = true
       where r.namespace = namespaces[s] and r.reservation_id = reservation_ids[s] and not r.settled
-      returning r.limit_id, r.key, r.cost, r.reserved_us, r.mark_us, r.mark_shift_us
+      returning r.limit_id, r.key, r.cost, r.era, r.mark_us, r.mark_shift_us
     loop
       changed[s] := true;
       real := reserved.cost;
@@ -169,7 +169,7 @@ begin
       end if;
       if real <> reserved.cost then
         perform settle_bucket(
-          reserved.limit_id, reserved.key, real - reserved.cost, reserved.reserved_us, reserved.mark_us,
+          reserved.limit_id, reserved.key, real - reserved.cost, reserved.era, reserved.mark_us,
           reserved.mark_shift_us, now_us
         );
       end if;
@@ -189,7 +189,7 @@ begin
     changed[s] := true;
     real := case when releases[s] then 0 else adjust_actual[j] end;
     if real > adjust_reserved[j] then
-      perform settle_bucket(adjust_ids[j], adjust_keys[j], real - adjust_reserved[j], now_us, 0, 0, now_us);
+      perform settle_bucket(adjust_ids[j], adjust_keys[j], real - adjust_reserved[j], 0, 0, 0, now_us);
     elsif real < adjust_reserved[j] then
       perform give_back_leased(
         adjust_leases[j], adjust_ids[j], adjust_keys[j], adjust_reserved[j] - real, now_us

@@ -36,6 +36,9 @@ begin
       slot_us = given_slot_us, definition = given_definition, update_time = now()
     where l.limit_id = old.limit_id
     returning l.limit_id, l.update_time into limit_id, update_time;
+    if (old.window_us, old.slot_us) <> (given_window_us, given_slot_us) then
+      update buckets b set era = nextval('eras') where b.limit_id = old.limit_id;
+    end if;
     if given_kind = 'token_bucket'
       and (old.token_grains, old.refill_grains, old.capacity_grains) <> (token, refill, capacity)
     then
@@ -45,22 +48,26 @@ begin
         select distinct l.limit_id, l.key from leases l
         where l.limit_id = old.limit_id and l.mark_us is null and l.expires_us <= now_us
       ) e;
-      update limits l set rate_time_us = now_us where l.limit_id = old.limit_id;
       update buckets b
       set
+        era = nextval('eras'),
         -- A token may be so many more grains now that what is leased cannot be counted in them.
         leased = least(b.leased, 4611686018427387904 / token),
-        spent = saturated(greatest(
+        -- A full one stays full, as one without a row does.
+        spent = case when n.missing = 0 then 0 else saturated(greatest(
           least(b.leased, 4611686018427387904 / token)::numeric * token,
           capacity - least(
-            capacity,
-            floor((old.capacity_grains::numeric
-              - spent_at(b.spent, b.at_us, b.leased * old.token_grains, old.refill_grains, now_us))
-              * token / old.token_grains)
+            capacity, floor((old.capacity_grains::numeric - n.missing) * token / old.token_grains)
           )
-        )),
+        )) end,
         at_us = greatest(b.at_us, now_us)
-      where b.limit_id = old.limit_id;
+      from (
+        select
+          x.key,
+          spent_at(x.spent, x.at_us, x.leased * old.token_grains, old.refill_grains, now_us) as missing
+        from buckets x where x.limit_id = old.limit_id
+      ) n
+      where b.limit_id = old.limit_id and b.key = n.key;
     end if;
   else
     delete from limits l where l.limit_id = old.limit_id;
