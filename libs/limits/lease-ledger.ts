@@ -27,6 +27,11 @@ export interface LeaseAnswer {
   readonly revision: bigint;
 }
 
+interface Ended {
+  readonly bucket: Bucket;
+  readonly lease: HeldLease;
+}
+
 /** A lease is of about this much demand, or of a tenth of a window. */
 const leadMs = 1_000;
 const idleMs = 1_000;
@@ -42,7 +47,7 @@ const shortestScarcityMs = 20;
 export class LeaseLedger {
   readonly #held = new Set<Bucket>();
   readonly #due = new Set<Bucket>();
-  #ended: { readonly bucket: Bucket; readonly lease: HeldLease }[] = [];
+  #ended: Ended[] = [];
   readonly #onDue: () => void;
 
   /** @param onDue there is something to ask for before anybody waits for it. */
@@ -93,7 +98,7 @@ export class LeaseLedger {
         if (this.available(bucket, nowMs) < unmet.get(bucket)!) this.#due.add(bucket);
       }
     }
-    const asks: LeaseAsk[] = this.#takeEnded(most);
+    const asks: LeaseAsk[] = toAsks(this.#ended.splice(0, most));
     for (const bucket of this.#due) {
       if (asks.length >= most) break;
       this.#due.delete(bucket);
@@ -138,9 +143,12 @@ export class LeaseLedger {
     this.#held.add(bucket);
   }
 
-  /** Gives back what is held of these buckets, so that the arbiter can decide with all there is. */
-  recall(needs: readonly Need[]): void {
-    for (const { bucket } of needs) this.#endAll(bucket);
+  /** Gives back what is held of these buckets, and of them alone, so that the arbiter can decide with all there is. */
+  recall(buckets: ReadonlySet<Bucket>): LeaseAsk[] {
+    for (const bucket of buckets) this.#endAll(bucket);
+    const recalled = this.#ended.filter(({ bucket }) => buckets.has(bucket));
+    if (recalled.length > 0) this.#ended = this.#ended.filter(({ bucket }) => !buckets.has(bucket));
+    return toAsks(recalled);
   }
 
   recallEverything(): void {
@@ -191,14 +199,15 @@ export class LeaseLedger {
   #endAll(bucket: Bucket): void {
     while (bucket.leases.length > 0) this.#end(bucket, bucket.leases[0]!);
   }
+}
 
-  #takeEnded(most: number): LeaseAsk[] {
-    const sent = this.#ended.splice(0, most);
-    // Nobody knows a lease of a limit that was deleted.
-    return sent
+function toAsks(ended: readonly Ended[]): LeaseAsk[] {
+  return (
+    ended
+      // Nobody knows a lease of a limit that was deleted.
       .filter(({ bucket }) => !bucket.limit.isDeleted)
-      .map(({ bucket, lease }) => ({ bucket, want: 0, returned: lease, target: 0 }));
-  }
+      .map(({ bucket, lease }) => ({ bucket, want: 0, returned: lease, target: 0 }))
+  );
 }
 
 function isWorthALease(bucket: Bucket, nowMs: number): boolean {

@@ -2,7 +2,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { AcquireResult } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { type Arbiter, isAway, toAcquisition } from "./arbiter.ts";
 import type { Decision, Waiting } from "./decision.ts";
-import type { LeaseLedger, Spending } from "./lease-ledger.ts";
+import type { LeaseAsk, LeaseLedger, Spending } from "./lease-ledger.ts";
 import type { LimitIndex, Need } from "./limit-index.ts";
 import type { MonotonicClock } from "./limiter.ts";
 import type { Reachability } from "./reachability.ts";
@@ -27,6 +27,9 @@ interface Open {
   spendings: Spending[];
   rest: readonly Need[];
 }
+
+/** Of one call of `Lease`. */
+const mostItems = 1_000;
 
 /**
  * One round of asking the arbiter: leases are returned and taken, then `Acquire` decides what they do not cover. Rounds follow
@@ -54,7 +57,7 @@ export class Rounds {
       await this.lease(open.map(({ needs }) => needs));
       open = this.#takeFromLeases(open);
       if (open.length === 0) return;
-      if (this.#split(open)) await this.lease([]);
+      await this.#send(this.#split(open));
       await this.#acquire(open);
     } catch (error) {
       for (const { spendings } of open) ledger.giveBack(spendings);
@@ -68,16 +71,21 @@ export class Rounds {
 
   /** Returns what is to be returned, and leases what is worth it. */
   async lease(waiting: readonly (readonly Need[])[]): Promise<void> {
+    await this.#send(this.#parts.ledger.asks(waiting, this.#parts.clock.monotonic()));
+  }
+
+  async #send(asks: readonly LeaseAsk[]): Promise<void> {
     const { arbiter, ledger, clock } = this.#parts;
-    const sentMs = clock.monotonic();
-    const asks = ledger.asks(waiting, sentMs);
-    if (asks.length === 0) return;
-    let answers: Awaited<ReturnType<typeof arbiter.lease>> = [];
-    try {
-      answers = await arbiter.lease(asks, sentMs);
-    } finally {
-      const nowMs = clock.monotonic();
-      for (const [i, ask] of asks.entries()) ledger.answered(ask, answers[i], sentMs, nowMs);
+    for (let i = 0; i < asks.length; i += mostItems) {
+      const some = asks.slice(i, i + mostItems);
+      const sentMs = clock.monotonic();
+      let answers: Awaited<ReturnType<typeof arbiter.lease>> = [];
+      try {
+        answers = await arbiter.lease(some, sentMs);
+      } finally {
+        const nowMs = clock.monotonic();
+        for (const [j, ask] of some.entries()) ledger.answered(ask, answers[j], sentMs, nowMs);
+      }
     }
   }
 
@@ -93,8 +101,8 @@ export class Rounds {
     });
   }
 
-  /** Spends what leases cover. The rest is the arbiter's to decide, with all there is: whether something goes back for that. */
-  #split(open: readonly Open[]): boolean {
+  /** Spends what leases cover. The rest is the arbiter's to decide, with all there is: what goes back for that. */
+  #split(open: readonly Open[]): LeaseAsk[] {
     const { ledger, clock } = this.#parts;
     const nowMs = clock.monotonic();
     for (const one of open) {
@@ -102,8 +110,7 @@ export class Rounds {
       ledger.take(covered, nowMs, one.spendings);
       one.rest = one.needs.filter((need) => !covered.includes(need));
     }
-    for (const { rest } of open) ledger.recall(rest);
-    return ledger.hasReturns;
+    return ledger.recall(new Set(open.flatMap(({ rest }) => rest.map(({ bucket }) => bucket))));
   }
 
   async #acquire(open: readonly Open[]): Promise<void> {

@@ -7,6 +7,7 @@ import { Arbiter, type RateLimitClient } from "./arbiter.ts";
 import { CautiousClock } from "./cautious-clock.ts";
 import { type Decision, type Reservation, Waiting } from "./decision.ts";
 import { LeaseLedger, type Spending } from "./lease-ledger.ts";
+import type { LimitEntry } from "./limit-entry.ts";
 import { LimitIndex, type Need, type Subject } from "./limit-index.ts";
 import { type HolderLog, Reachability } from "./reachability.ts";
 import { RecentRefusals } from "./recent-refusals.ts";
@@ -39,7 +40,10 @@ export class TokenHolder implements AsyncDisposable {
   readonly #options: TokenHolderOptions;
   readonly #clock: CautiousClock;
   readonly #arbiter: Arbiter;
-  readonly #ledger = new LeaseLedger(() => this.#wake());
+  readonly #ledger = new LeaseLedger(() => {
+    // While it is away the poll finds out when it is back, and the sweep goes on from there.
+    if (this.isReachable) this.#wake();
+  });
   readonly #reachability: Reachability;
   readonly #whileAway: WhileAway;
   readonly #refusals = new RecentRefusals();
@@ -169,11 +173,14 @@ export class TokenHolder implements AsyncDisposable {
   #learn({ limits, revision, pauses }: ListLimitsResponse): void {
     const index = new LimitIndex(limits, revision, this.#index);
     const nowMs = this.#clock.monotonic();
-    for (const entry of index.entries()) {
-      const own = pauses.filter(({ namespace, limit }) => limit === entry.name && namespace === entry.namespace);
-      const ends = own.map(({ key, remaining }) => [key, nowMs + (remaining ? durationMs(remaining) : 0)] as const);
-      entry.setPauses(new Map(ends));
+    const ends = new Map<LimitEntry, Map<string, number>>();
+    for (const { namespace, limit, key, remaining } of pauses) {
+      const entry = index.find(namespace, limit);
+      if (entry === undefined) continue;
+      const own = ends.get(entry) ?? new Map<string, number>();
+      ends.set(entry, own.set(key, nowMs + (remaining ? durationMs(remaining) : 0)));
     }
+    for (const entry of index.entries()) entry.setPauses(ends.get(entry) ?? new Map());
     this.#index = index;
     this.#pauses = pauses;
     this.#refusals.clear();
@@ -183,7 +190,7 @@ export class TokenHolder implements AsyncDisposable {
 
   #withoutArbiter(needs: readonly Need[]): Decision {
     const spendings: Spending[] = [];
-    const refusing = this.#whileAway.admit(needs, this.#ledger, spendings);
+    const refusing = this.#whileAway.admit(needs, this.#ledger, this.#clock.monotonic(), spendings);
     if (refusing !== undefined) {
       this.#reachability.count("unreachable");
       return { kind: "unreachable", limits: refusing.map(({ name }) => name) };

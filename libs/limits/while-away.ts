@@ -18,9 +18,14 @@ export class WhileAway {
   /**
    * All or nothing, as ever: from leases where they have enough, else as each limit says. Undefined when it passes; else the
    * limits that stand against it.
+   * @param nowMs by the ledger's clock
    */
-  admit(needs: readonly Need[], ledger: LeaseLedger, spendings: Spending[]): readonly LimitEntry[] | undefined {
-    const nowMs = this.#clock.monotonic();
+  admit(
+    needs: readonly Need[],
+    ledger: LeaseLedger,
+    nowMs: number,
+    spendings: Spending[],
+  ): readonly LimitEntry[] | undefined {
     const refusing: LimitEntry[] = [];
     const fromLeases: Need[] = [];
     const trickling: { limiter: TokenBucketLimiter; cost: number }[] = [];

@@ -1,15 +1,7 @@
 import type { LeaseAnswer, LeaseAsk } from "#libs/limits/lease-ledger.ts";
 import type { Need } from "#libs/limits/limit-index.ts";
 import { freshBucket, type Bucket as StoredBucket } from "../../services/ratelimit/core/bucket.ts";
-import {
-  endLease,
-  grant,
-  type Rule,
-  take,
-  waitUs,
-  withExpired,
-  withRule,
-} from "../../services/ratelimit/core/rule.ts";
+import { endLease, grant, type Rule, take, waitUs, withExpired, withRule } from "../../services/ratelimit/core/rule.ts";
 
 /** How much later than for its holder a lease ends for the arbiter, as in the RateLimit service. */
 const graceMs = 1_000;

@@ -126,7 +126,7 @@ class World {
     const ownMs = this.#own(holder);
     switch (act.case) {
       case "use":
-        for (let i = 0; i < act.times; i++) this.#use(holder, [...act.on], act.cost, act.back);
+        for (let i = 0; i < act.times; i++) this.#use(holder, act.on.split(""), act.cost, act.back);
         break;
       case "sweep":
         ledger.sweep(ownMs);

@@ -7,6 +7,7 @@ import { LimitIndex } from "#libs/limits/limit-index.ts";
 import { DimensionSchema, LimitSchema } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import { AcquisitionSchema } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { bucketKey as arbitersKey } from "../../services/ratelimit/core/bucket-key.ts";
+import { tokenRate } from "../../services/ratelimit/core/gcra.ts";
 import { LimitSet } from "../../services/ratelimit/core/limit-set.ts";
 import { checksOf } from "../../services/ratelimit/core/plan.ts";
 import { tokens } from "../ratelimit/running.ts";
@@ -50,7 +51,7 @@ test("a holder takes the same costs from the same buckets as the RateLimit servi
   const limits = fc.uniqueArray(limit, { maxLength: 6, selector: ({ namespace, name }) => `${namespace}/${name}` });
   fc.assert(
     fc.property(limits, acquisition, (all, asked) => {
-      const stored = all.map((one, i) => ({ limitId: BigInt(i), rule: undefined as never, limit: one }));
+      const stored = all.map((one, i) => ({ limitId: BigInt(i), rule: tokenRate(1n, 1_000n, 1n), limit: one }));
       const set = new LimitSet(1n, stored);
       const needs = new LimitIndex(all, 1n).needsOf(asked, 0);
       if (asked.limits.some((name) => set.find(asked.namespace, name) === undefined)) {

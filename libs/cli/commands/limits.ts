@@ -73,8 +73,9 @@ function registerSet(limits: Command): void {
 }
 
 function registerList(limits: Command): void {
-  subcommand(limits, "list", "list limits by name")
-    .description("Lists limits by name, of all tenants unless --namespace is given.")
+  meshOptions(limits.command("list").summary("list limits by name"))
+    .description("Lists limits by name, and what is paused.")
+    .option("--namespace <name>", "only this tenant's (default: those of all)")
     .action(async (_: object, command: Command) => {
       const flags = command.optsWithGlobals<Flags>();
       const { namespace = "" } = flags;
