@@ -12,7 +12,7 @@ import { poolSettings } from "../../services/dispatcher/sql/pool-settings.ts";
 import { refreshStatistics } from "../../services/dispatcher/sql/refresh-statistics.ts";
 import { resolveAttempts } from "../../services/dispatcher/sql/resolve-attempts.ts";
 import { claimHeads, endRound, nextHeadDelayMs, readGates, readParked } from "../../services/dispatcher/sql/rounds.ts";
-import { makeSegments, readSegments } from "../../services/dispatcher/sql/segments.ts";
+import { dropSegment, makeSegments, readSegments } from "../../services/dispatcher/sql/segments.ts";
 import { testDatabase, type TestDatabase } from "../harness/postgres.ts";
 import { migrateDispatcher } from "./harness.ts";
 
@@ -170,4 +170,12 @@ test("a round reads no more of a lane than it can let on, and takes slots exactl
   );
   assert.deepEqual(canceled?.gates, [gateKey], "who waits for the slot is told of");
   assert.equal((await readGates(pool, [gateKey]))[0]!.held, 6);
+});
+
+test("a parked task outlives its day", async () => {
+  const { laneKey } = await laneOf("old", "rate");
+  const [stored] = await insertLimitedTasks(pool, [limited(laneKey, true)], place());
+  await dropSegment(pool, segment, { moveTo: segment + 1, retentionMs: 0 });
+  const [row] = await readParked(pool, [laneKey], 1);
+  assert.deepEqual([row?.task_key, row?.segment], [stored!.taskKey, segment + 1]);
 });
