@@ -157,3 +157,25 @@ for (const [name, ruleFrom, assertBound] of [
     assert.ok(used > traces, `${used} uses in ${traces} traces are too few to say anything`);
   });
 }
+
+test("what was admitted is what was settled, what is reserved and what was lost with its holder, whatever crashes", () => {
+  const year = 31_622_400_000_000_000n;
+  const slow = (drawn: number): Rule => {
+    const dice = new Dice(drawn);
+    const count = 1n + dice.amount(40);
+    return dice.below(2) === 0 ? tokenRate(1n, year, count) : windowRule(count, year);
+  };
+  fc.assert(
+    fc.property(config, steps, (drawn, drawnSteps) => {
+      const dice = new Dice(drawn);
+      const world = new World(slow(dice.below(2 ** 20)), ((1n + dice.amount(8)) * scaleUs) / 2n, scaleUs / 2n);
+      for (const step of drawnSteps) {
+        if (step % 2 === 0) playSettling(world, Math.floor(step / 2), true);
+        else play(world, Math.floor(step / 2), false, slow);
+      }
+      const { counted, known } = world.balance();
+      assert.equal(counted, known);
+    }),
+    { numRuns: traces },
+  );
+});

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { smaller } from "../../services/ratelimit/core/bucket.ts";
+import { larger, smaller } from "../../services/ratelimit/core/bucket.ts";
+import { spentAt } from "../../services/ratelimit/core/gcra.ts";
 import { capacityOf, type Rule, waitUs, withExpired } from "../../services/ratelimit/core/rule.ts";
+import { usedAt } from "../../services/ratelimit/core/window.ts";
 import { type Taken, ModelBucket } from "./model.ts";
 
 export interface Use {
@@ -51,6 +53,9 @@ export class World {
   #held: HeldLease[][] = [[], [], []];
   #calls: LeaseCall[] = [];
   #leaseIds = 0n;
+  #charged = 0n;
+  /** Leased by those who crashed, or whose answer was lost, or returned too late. */
+  #lost = 0n;
   readonly #reserved: { use: Use; cost: bigint; taken: Taken }[] = [];
   readonly #spent: { use: Use; cost: bigint; leaseId: bigint }[] = [];
 
@@ -113,13 +118,16 @@ export class World {
     if (call === undefined) return;
     const { holder, sentUs, want, back } = call;
     if (back !== undefined) {
+      this.arbiter.expire(this.#pgUs);
+      if (!this.arbiter.bucket.leases.some((each) => each.leaseId === back.leaseId)) this.#lost += back.left;
       const age = back.lastUseUs === 0n ? 0n : sentUs - back.lastUseUs;
       this.arbiter.endLease(back.leaseId, back.left, this.#pgUs - age, this.#pgUs);
     }
     if (want === 0n) return;
     const leaseId = ++this.#leaseIds;
     const { granted } = this.arbiter.lease(leaseId, `${holder}`, want, this.leaseUs + this.graceUs, this.#pgUs);
-    if (answered && granted > 0n) {
+    if (!answered) this.#lost += granted;
+    else if (granted > 0n) {
       this.#held[holder]!.push({ leaseId, untilUs: sentUs + this.leaseUs, left: granted, lastUseUs: 0n });
     }
   }
@@ -135,6 +143,7 @@ export class World {
   }
 
   crash(holder: number): void {
+    for (const { left } of this.#held[holder]!) this.#lost += left;
     this.#held[holder] = [];
   }
 
@@ -143,6 +152,7 @@ export class World {
     if (settled === undefined) return;
     const { use, cost, taken } = settled;
     use.cost = smaller(actual, cost);
+    this.#charged += larger(0n, actual - cost);
     this.arbiter.settle(actual - cost, taken, this.#pgUs);
   }
 
@@ -158,18 +168,24 @@ export class World {
     this.arbiter.change(rule, this.#pgUs);
     this.#rule = rule;
     this.regimes.push({ fromUs: this.#trueUs, rule });
-    for (const holder of this.#held.keys()) {
-      for (;;) {
-        const before = this.#held[holder]!.length;
-        if (before === 0) break;
-        this.callLease(holder, 0n, true);
-      }
+    for (const [holder, leases] of this.#held.entries()) {
+      while (leases.length > 0) this.callLease(holder, 0n, true);
     }
-    // What was asked for before the change is granted by the new rule or not at all.
   }
 
-  remainingNow(remaining: (bucket: ModelBucket["bucket"], rule: Rule, nowUs: bigint) => bigint): bigint {
+  /** What the bucket counts after every lease has ended, in tokens, against what was used, charged and lost with those who leased it. */
+  balance(): { readonly counted: bigint; readonly known: bigint } {
+    while (this.#calls.length > 0) this.deliver(0, false);
+    for (const holder of this.#held.keys()) this.crash(holder);
+    this.pass(this.leaseUs + this.graceUs + 1n);
     this.arbiter.expire(this.#pgUs);
-    return remaining(this.arbiter.bucket, this.#rule, this.#pgUs);
+    const used = this.uses.reduce((sum, { cost }) => sum + cost, 0n);
+    const { bucket } = this.arbiter;
+    const rule = this.#rule;
+    const counted =
+      rule.kind === "tokens"
+        ? (spentAt(bucket, rule, this.#pgUs) + rule.token - 1n) / rule.token
+        : usedAt(bucket, rule, this.#pgUs);
+    return { counted, known: used + this.#charged + this.#lost };
   }
 }
