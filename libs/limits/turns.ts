@@ -20,8 +20,6 @@ export class Turns {
   readonly #options: TurnsOptions;
   #queue: Turn[] = [];
   #running = false;
-  /** Before this nobody's turn comes. */
-  #earliestMs = -Infinity;
 
   constructor(options: TurnsOptions) {
     this.#options = options;
@@ -35,9 +33,7 @@ export class Turns {
   async next(cost: number): Promise<void> {
     const { clock, maxWaitMs } = this.#options;
     await new Promise<void>((resolve, reject) => {
-      const turn = { cost, deadlineMs: clock.monotonic() + maxWaitMs, resolve, reject };
-      if (this.#isTooLate(turn)) return;
-      this.#queue.push(turn);
+      this.#queue.push({ cost, deadlineMs: clock.monotonic() + maxWaitMs, resolve, reject });
       if (!this.#running) void this.#run();
     });
   }
@@ -56,8 +52,7 @@ export class Turns {
           );
         }
         if (waitMs > 0) {
-          this.#earliestMs = clock.monotonic() + waitMs;
-          this.#queue = this.#queue.filter((one) => !this.#isTooLate(one));
+          this.#refuse(waitMs);
           if (this.#queue[0] === turn) await sleep(clock, waitMs);
           continue;
         }
@@ -70,10 +65,13 @@ export class Turns {
     this.#running = false;
   }
 
-  #isTooLate({ deadlineMs, reject }: Turn): boolean {
-    if (deadlineMs >= this.#earliestMs) return false;
-    const waitMs = Math.ceil(this.#earliestMs - this.#options.clock.monotonic());
-    reject(new RateLimitedError(`The limit of ${this.#options.what} is reached; try again in ${waitMs} ms.`, waitMs));
-    return true;
+  /** Those wait no longer whose time is up when the first one's turn comes: theirs is not earlier. */
+  #refuse(waitMs: number): void {
+    const earliestMs = this.#options.clock.monotonic() + waitMs;
+    const message = `The limit of ${this.#options.what} is reached; try again in ${waitMs} ms.`;
+    for (const { deadlineMs, reject } of this.#queue) {
+      if (deadlineMs < earliestMs) reject(new RateLimitedError(message, waitMs));
+    }
+    this.#queue = this.#queue.filter(({ deadlineMs }) => deadlineMs >= earliestMs);
   }
 }

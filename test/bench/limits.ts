@@ -4,11 +4,13 @@ import { parseArgs } from "node:util";
 import { create } from "@bufbuild/protobuf";
 import { Pool } from "pg";
 import { RateLimiterPostgres } from "rate-limiter-flexible";
+import { Batcher } from "#libs/db/batcher.ts";
 import { startEmbeddedPostgres } from "#libs/db/embedded-postgres.ts";
 import { AcquireRequestSchema } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { temporaryDirectory } from "../db/temporary-directory.ts";
 import { Acquirer } from "../../services/ratelimit/acquirer.ts";
 import { LimitsCache } from "../../services/ratelimit/limits-cache.ts";
+import { cpuTimesMs } from "./cpu.ts";
 import { runRateLimit, tokens } from "../ratelimit/running.ts";
 import { openStore, storeLimit } from "../ratelimit/store.ts";
 
@@ -29,7 +31,7 @@ const second = 1_000;
 await using directory = await temporaryDirectory();
 await using postgres = await startEmbeddedPostgres({ dataDir: directory.path });
 await using store = await openStore(postgres.connectionString);
-const per = [{ kind: { case: "user", value: true } }] as const;
+const per = [{ kind: { case: "user" as const, value: true } }];
 const window = { case: "slidingWindow", value: { count: BigInt(count), window: { seconds: 1n } } } as const;
 await storeLimit(store, { name: "bucket", per, kind: tokens(1_000, second, 100_000) });
 await storeLimit(store, { name: "window", per, kind: window });
@@ -58,7 +60,7 @@ const request = (size: number, limit: string, reserve: boolean) =>
     })),
   });
 
-async function measure(name: string, size: number, inFlight: number, call: () => Promise<unknown>): Promise<number> {
+async function measure(name: string, size: number, inFlight: number, call: () => Promise<unknown>) {
   const latenciesMs: number[] = [];
   const run = async (untilMs: number, record: boolean) => {
     while (performance.now() < untilMs) {
@@ -72,16 +74,23 @@ async function measure(name: string, size: number, inFlight: number, call: () =>
     return Promise.all(Array.from({ length: inFlight }, () => run(untilMs, record)));
   };
   await together(500, false);
+  const pids = { postgres: postgres.pid! };
+  const before = cpuTimesMs(pids);
+  const cpuBefore = process.cpuUsage();
   const startedMs = performance.now();
   await together(seconds * 1_000, true);
-  const rate = (latenciesMs.length * size) / ((performance.now() - startedMs) / 1_000);
+  const checks = latenciesMs.length * size;
+  const rate = checks / ((performance.now() - startedMs) / 1_000);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const hereUs = (user + system) / checks;
+  const postgresUs = ((cpuTimesMs(pids)["postgres"]! - before["postgres"]!) * 1_000) / checks;
   latenciesMs.sort((a, b) => a - b);
   const at = (share: number) => latenciesMs[Math.floor(latenciesMs.length * share)]?.toFixed(1) ?? "-";
-  const shown = Math.round(rate).toLocaleString("en");
   console.log(
-    `${name}, ${size} a call, ${inFlight} in flight: ${shown} checks/s, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`,
+    `${name}, ${size} a call, ${inFlight} in flight: ${Math.round(rate).toLocaleString("en")} checks/s, ` +
+      `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms; CPU ${hereUs.toFixed(0)} us here, ${postgresUs.toFixed(0)} us Postgres`,
   );
-  return rate;
+  return { rate, cpuUs: hereUs + postgresUs };
 }
 
 /** The most that was admitted for certain within less than a second, by the times its calls were sent and answered. */
@@ -109,15 +118,27 @@ const overGrpc =
   () =>
     service.client.acquire(request(size, limit, reserve));
 
-for (const inFlight of [1, 64, 256]) {
+// As a Dispatcher asks: what arrives while two calls are under way goes into the next.
+const asking = new Batcher<string, boolean>({
+  maxItems: 500,
+  concurrency: 2,
+  run: async (users) => {
+    const acquisitions = users.map((user) => ({ user, limits: ["bucket"] }));
+    const { results } = await service.client.acquire({ acquisitions });
+    return results.map(({ allowed }) => allowed);
+  },
+});
+
+for (const inFlight of [1, 64, 256, 1_000]) {
   const their = await measure("rate-limiter-flexible", 1, inFlight, consume);
-  const our = await measure("Acquire over gRPC", 1, inFlight, overGrpc(1, "bucket"));
-  const inProcess = await measure("Acquire in process, as theirs is", 1, inFlight, () =>
-    acquirer.acquire(request(1, "bucket", false).acquisitions),
-  );
-  console.log(`  ${(our / their).toFixed(1)} times theirs over gRPC, ${(inProcess / their).toFixed(1)} in process`);
+  const our = await measure("RateLimit over gRPC", 1, inFlight, () => asking.add(randomUser()));
+  const times = (a: number, b: number) => (a / b).toFixed(1);
+  console.log(`  ${times(our.rate, their.rate)} times their checks/s, 1/${times(their.cpuUs, our.cpuUs)} of their CPU`);
 }
 if (options.parts) {
+  await measure("Acquire over gRPC, a call each", 1, 64, overGrpc(1, "bucket"));
+  const alone = () => acquirer.acquire(request(500, "bucket", false).acquisitions);
+  await measure("Acquire without gRPC", 500, 4, alone);
   await measure("Acquire over gRPC", 100, 4, overGrpc(100, "bucket"));
   await measure("Acquire over gRPC", 500, 4, overGrpc(500, "bucket"));
   await measure("Acquire over gRPC, reserved", 500, 4, overGrpc(500, "bucket", true));

@@ -117,7 +117,10 @@ test("a limit is listed, shown with what is left and who has leased of it, pause
 
   const paused = await legion("pause", "per-user", "--key", "ada", "--for", "30s");
   assert.match(paused.stdout, /^per-user for 'ada' is paused for (2\d|30) s\n$/);
-  assert.match((await legion("show", "per-user", "--key", "ada")).stdout, /until \d\d:\d\d:\d\d\.\d+ \(in (2\d|30) s\)/);
+  assert.match(
+    (await legion("show", "per-user", "--key", "ada")).stdout,
+    /until \d\d:\d\d:\d\d\.\d+ \(in (2\d|30) s\)/,
+  );
   assert.match((await legion("list")).stderr, /Paused: per-user \(ada\)/);
   const ended = await asked("pause", "per-user", "--key", "ada", "--for", "0");
   assert.deepEqual(ended, { limit: "per-user", key: "ada" });

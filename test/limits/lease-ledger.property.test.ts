@@ -13,7 +13,7 @@ import { windowRule } from "../../services/ratelimit/core/window.ts";
 import { tokens } from "../ratelimit/running.ts";
 import { ArbiterModel, toMessage } from "./arbiter-model.ts";
 
-const traces = Number(process.env["LIMITS_TRACES"] ?? 1_000);
+const traces = Number(process.env["LIMITS_TRACES"] ?? 500);
 const leaseMs = 1_000;
 /** Within this a holder learns of a change. */
 const learnMs = 300;

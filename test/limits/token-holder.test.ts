@@ -118,6 +118,17 @@ test("several holders together admit exactly what there is, and each refusal sta
   assert.ok(retryDelayMs !== undefined && retryDelayMs > 0 && retryDelayMs <= day / 500, String(retryDelayMs));
 });
 
+test("what is left of a lease and what the arbiter has left suffice together", async () => {
+  const name = await setLimit({ kind: tokens(100, day) });
+  const one = await holder();
+  for (let i = 0; i < 10; i++) assert.equal(await admitted(one, subject(name), 2), 2);
+  const there = await remaining(name);
+  assert.ok(one.heldBuckets === 1 && there > 0 && there < 80, `${there} are not leased`);
+  const all = subject(name, "ada", { costs: [{ unit: "", amount: 80n }] });
+  assert.equal((await one.admit(all)).kind, "admitted");
+  assert.equal((await one.admit(subject(name))).kind, "refused");
+});
+
 test("a rarely used key costs one Acquire and is not leased", async () => {
   const name = await setLimit({ kind: tokens(100, day) });
   const one = await holder();
@@ -223,6 +234,28 @@ test("while the arbiter is away leases are used up, then each limit's policy hol
   assert.equal(lines.length, 2);
   const decision = await one.admit(subject(open));
   assert.ok(decision.kind === "admitted" && decision.reservation.counted.length === 1, "counted again");
+});
+
+test("while the arbiter is away one task may pass by a lease and by a policy, and a pause goes on", async () => {
+  const shared = await setLimit({ kind: tokens(1_000, day), per: [] });
+  const whenUnreachable = WhenUnreachable.FAIL_OPEN;
+  const selector = { capabilities: [shared] };
+  await setLimit({ name: `${shared}-user`, kind: tokens(20, day), selector, whenUnreachable });
+  await service.client.pauseLimit({ limit: `${shared}-user`, key: "eve", duration: durationFromMs(day) });
+  const one = await holder();
+  for (let i = 0; i < 60; i++) await admitted(one, subject(shared, `user-${i}`), 1);
+  isAway = true;
+  const decision = await one.admit(subject(shared, "new"));
+  assert.ok(decision.kind === "admitted");
+  assert.deepEqual(
+    decision.reservation.counted.map(({ bucket }) => bucket.limit.name),
+    [shared],
+  );
+  assert.equal((await one.admit(subject(shared, "eve"))).kind, "unreachable");
+  isAway = false;
+  await one.poll();
+  await one[Symbol.asyncDispose]();
+  assert.equal(await remaining(shared, ""), 939);
 });
 
 test("what could never pass is said to be so, by both kinds", async () => {

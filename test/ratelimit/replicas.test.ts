@@ -144,7 +144,7 @@ test("two replicas killed in turns, and Postgres: nothing is used beyond its lim
   await replicas[1]!.kill();
   await more(30, "uses of the other");
   await postgres.kill();
-  await replicas[1]!.spawn();
+  replicas[1]!.spawn();
   await postgres.restart();
   await more(60, "uses after Postgres was killed");
   stop.abort();
