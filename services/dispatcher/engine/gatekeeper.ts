@@ -13,7 +13,7 @@ import {
 } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { errorMetadata, errorRetryDelayMs, isUnavailable, toConnectError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
-import { unitIntervalMs } from "../core/buckets.ts";
+import { unitIntervalMs } from "./buckets.ts";
 import {
   planRound,
   settleRound,
@@ -48,6 +48,7 @@ const claimMs = 5_000;
 const longestRestMs = 1_000;
 // Slots that come free are told of at once; this is for when the one that freed them died before it could.
 const recheckMs = 2_000;
+const atOnce: LaneEnd = { delayMs: -1, blockedBy: null };
 const mostSlots = 2_147_483_647;
 
 export interface Parked extends RoundTask {
@@ -169,7 +170,7 @@ export class Gatekeeper implements Disposable {
       return limit === undefined ? 0 : unitIntervalMs(limit);
     });
     const moved = await endRound(pool, {
-      lanes: claimed.map(({ lane_key: laneKey, turn }) => ({ laneKey, turn, ...endOf(spreadEnds, laneKey) })),
+      lanes: claimed.map(({ lane_key: laneKey, turn }) => ({ laneKey, turn, ...(spreadEnds.get(laneKey) ?? atOnce) })),
       tasks: going.map(({ lane, task }) => ({ laneKey: lane.laneKey, rank: task.rank, taskKey: task.taskKey })),
       maxima: [...gates].flatMap(([gateKey, { max }]) => (max === undefined ? [] : [{ gateKey, max }])),
       recheckMs,
@@ -283,10 +284,6 @@ export class Gatekeeper implements Disposable {
     }
     return answers;
   }
-}
-
-function endOf(ends: ReadonlyMap<number, LaneEnd>, laneKey: number): LaneEnd {
-  return ends.get(laneKey) ?? { delayMs: -1, blockedBy: null };
 }
 
 /** As for a task that asks at its submission: whoever asks again under the same id takes nothing more. */

@@ -3,7 +3,7 @@ import type { Clock } from "#libs/clock/clock.ts";
 import { WhenLimited, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import { errorMetadata, errorReason, errorRetryDelayMs } from "#libs/rpc/errors.ts";
-import { bucketsOf, capacityOf } from "../core/buckets.ts";
+import { bucketsOf, capacityOf } from "./buckets.ts";
 import type { LaneEntry } from "../sql/insert-limited-tasks.ts";
 import type { GateName } from "../sql/lanes.ts";
 import type { LaneTable } from "./lane-table.ts";

@@ -8,7 +8,7 @@ import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import type { RateLimitService, SettlementSchema } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { errorReason } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
-import { costIn } from "../core/buckets.ts";
+import { costIn } from "./buckets.ts";
 import { claimNotes, deleteNotes, pauseGate, putNotesBack, type NoteRow } from "../sql/notes.ts";
 import { decodeSpec } from "./lease-book.ts";
 
