@@ -2,7 +2,6 @@ import type { Client } from "@connectrpc/connect";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { Decision, Refusal, Reservation } from "#libs/limits/decision.ts";
 import { TokenHolder } from "#libs/limits/token-holder.ts";
-import type { Cost } from "#libs/proto/legion/common/v1/cost_pb.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import type { Pause, RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
@@ -10,8 +9,6 @@ import { legionError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { Metrics } from "#libs/telemetry/metrics.ts";
 import type { KnownTasks } from "./known-tasks.ts";
-
-const settleTimeoutMs = 2_000;
 
 /** What a task took from one bucket. */
 export interface ReservedCost {
@@ -35,8 +32,6 @@ export const reservationId = (namespace: string, taskId: string): string => `${n
 
 /** Says whether a task may come in, if a limit applies to it at all: from leases of tokens, or by asking RateLimit. */
 export class LimitGate implements AsyncDisposable {
-  readonly #rateLimit: Client<typeof RateLimitService>;
-  readonly #log: Logger;
   readonly #known: KnownTasks;
   readonly #holder: TokenHolder;
 
@@ -49,8 +44,6 @@ export class LimitGate implements AsyncDisposable {
     readonly metrics: Metrics;
   }) {
     const { rateLimit, holderId, known, clock, log, metrics } = parts;
-    this.#rateLimit = rateLimit;
-    this.#log = log;
     this.#known = known;
     this.#holder = new TokenHolder({ client: rateLimit, holderId, clock, log, metrics });
     this.#holder.start();
@@ -105,14 +98,6 @@ export class LimitGate implements AsyncDisposable {
   /** Takes back what a task reserved that did not come to be. What `Acquire` took stays with the task's id. */
   release({ reservation }: Reserved): void {
     this.#holder.release(reservation);
-  }
-
-  /** Tells what an admitted task really cost. Best effort. */
-  settle(namespace: string, taskId: string, costs: Cost[]): void {
-    const settlements = [{ reservationId: reservationId(namespace, taskId), namespace, costs }];
-    this.#rateLimit.settle({ settlements }, { timeoutMs: settleTimeoutMs }).catch((error: unknown) => {
-      this.#log.debug("a cost could not be settled", { err: error });
-    });
   }
 
   /** Gives all leases back. */
