@@ -1,5 +1,6 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type EvidenceSchema, VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
+import type { VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
+import type { Evidence, Finding } from "./finding.ts";
+import { Questions, type QuestionsState } from "./questions.ts";
 
 /** One execution, in the order in which they became known. */
 export interface Observation {
@@ -26,7 +27,6 @@ export interface Baseline {
 }
 
 export interface TrialOptions {
-  readonly canaryVersion: string;
   /** The version that runs beside it; absent: none does. */
   readonly controlVersion?: string;
   /** Without it, executions that find no partner are compared with nothing. */
@@ -40,7 +40,7 @@ export interface TrialOptions {
 export interface TrialVerdict {
   /** UNDECIDED until 20 executions were compared. A bad one stays for the rest of the trial. */
   readonly kind: VerdictKind;
-  readonly evidence: MessageInitShape<typeof EvidenceSchema>;
+  readonly evidence: Evidence;
   /** Ends a sentence that begins with who is judged: "Version 2 of greeter <because>." */
   readonly because: string;
   /** Executions of the canary that were seen. */
@@ -53,11 +53,13 @@ export interface TrialVerdict {
   readonly passed: number;
 }
 
-/** Survives `JSON.stringify` and `JSON.parse`. */
+/** Survives `JSON.stringify` and `JSON.parse`. About 20 KB, with the memory of 16 agents 50 KB. */
 export interface TrialState {
   readonly options: TrialOptions;
   readonly executions: number;
   readonly controlExecutions: number;
+  readonly questions: QuestionsState;
+  readonly found?: Finding & { readonly samples: number; readonly controlSamples: number };
 }
 
 /** The k-th capability's share (k = 1, 2, …, in order of appearance) of a rollout's alpha; all of them sum to alpha at most. */
@@ -65,42 +67,67 @@ export function capabilityAlpha(alpha: number, k: number): number {
   return (6 * alpha) / (Math.PI * k) ** 2;
 }
 
-/** Judges the canary of one name and capability. Feed it every execution of both sides, once. */
+/**
+ * Judges the canary of one name and capability. Feed it every execution of both sides, once. The probability that a canary which
+ * is no worse ever gets a bad verdict is alpha at most, however often it is looked at: each question has an equal part of it.
+ */
 export class VersionTrial {
   readonly #options: TrialOptions;
-  #executions = 0;
-  #controlExecutions = 0;
+  readonly #questions: Questions;
+  #executions: number;
+  #controlExecutions: number;
+  #found: TrialState["found"];
 
-  constructor(options: TrialOptions) {
+  constructor(options: TrialOptions, state?: TrialState) {
     this.#options = options;
+    this.#questions = new Questions(options, state?.questions);
+    this.#executions = state?.executions ?? 0;
+    this.#controlExecutions = state?.controlExecutions ?? 0;
+    this.#found = state?.found;
   }
 
   static from(state: TrialState): VersionTrial {
-    const trial = new VersionTrial(state.options);
-    trial.#executions = state.executions;
-    trial.#controlExecutions = state.controlExecutions;
-    return trial;
+    return new VersionTrial(state.options, state);
   }
 
-  observe(side: Side, _execution: Observation): void {
+  observe(side: Side, execution: Observation): void {
     if (side === "canary") this.#executions++;
     else this.#controlExecutions++;
+    if (this.#found !== undefined) return;
+    this.#questions.observe(side, execution);
+    const finding = this.#questions.finding();
+    if (finding === undefined) return;
+    this.#found = { ...finding, samples: this.#executions, controlSamples: this.#controlSamples() };
   }
 
-  /** Whether the verdict is a bad one. Cheap: may be asked after every execution. */
+  /** Whether the verdict is a bad one. */
   get isBad(): boolean {
-    return false;
+    return this.#found !== undefined;
   }
 
   verdict(): TrialVerdict {
+    const compared = this.#questions.compared;
+    const { kind, because, evidence } = this.#found ?? this.#questions.standing();
+    const against = this.#options.controlVersion ?? this.#options.baseline?.version;
     return {
-      kind: VerdictKind.UNDECIDED,
-      evidence: { samples: BigInt(this.#executions), controlSamples: BigInt(this.#controlExecutions) },
-      because: "has not been compared yet",
+      kind,
+      because,
+      evidence: {
+        ...evidence,
+        samples: BigInt(this.#found?.samples ?? this.#executions),
+        ...(against !== undefined && {
+          controlVersion: against,
+          controlSamples: BigInt(this.#found?.controlSamples ?? this.#controlSamples()),
+        }),
+      },
       executions: this.#executions,
       controlExecutions: this.#controlExecutions,
-      passed: 0,
+      passed: this.#found === undefined ? compared : 0,
     };
+  }
+
+  #controlSamples(): number {
+    return this.#controlExecutions + (this.#options.baseline?.executions ?? 0);
   }
 
   toJSON(): TrialState {
@@ -108,6 +135,8 @@ export class VersionTrial {
       options: this.#options,
       executions: this.#executions,
       controlExecutions: this.#controlExecutions,
+      questions: this.#questions.toJSON(),
+      ...(this.#found && { found: this.#found }),
     };
   }
 }
