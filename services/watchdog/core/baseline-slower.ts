@@ -1,0 +1,73 @@
+import { orderInterval } from "./order-interval.ts";
+import { minSlowerRatio } from "./paired-slower.ts";
+import { RankTest, type RankTestState } from "./rank-test.ts";
+import { medianOf, type MedianWithInterval, Recent, type RecentState } from "./recent.ts";
+
+export interface BaselineSlowerState {
+  readonly ranks: RankTestState;
+  readonly durations: RecentState;
+  readonly compared: number;
+}
+
+/**
+ * Is the canary slower than an earlier version was? By the rank of each duration (see `RankTest`). It supposes that nothing but the version
+ * has changed since the baseline was frozen: what slows every version down looks like a slower version here, which the paired
+ * test would not be misled by.
+ */
+export class BaselineSlower {
+  readonly #ranks: RankTest;
+  readonly #durations: Recent;
+  readonly #threshold: number;
+  readonly #baseMedianMs: number;
+  #compared: number;
+
+  /** @param baselineMs durations of executions that did not fail; one at least. */
+  constructor(alpha: number, baselineMs: readonly number[], seed: number, state?: BaselineSlowerState) {
+    this.#threshold = 1 / alpha;
+    this.#ranks = new RankTest(baselineMs, seed, state?.ranks);
+    this.#durations = new Recent(state?.durations);
+    this.#baseMedianMs = medianOf(this.#ranks.baseline);
+    this.#compared = state?.compared ?? 0;
+  }
+
+  get eValue(): number {
+    return this.#ranks.eValue;
+  }
+
+  get compared(): number {
+    return this.#compared;
+  }
+
+  get isWorse(): boolean {
+    return this.#ranks.eValue >= this.#threshold && this.#durations.median() >= minSlowerRatio * this.#baseMedianMs;
+  }
+
+  /** Takes the duration of an execution that did not fail. */
+  observe(durationMs: number): void {
+    this.#compared++;
+    this.#durations.add(durationMs);
+    this.#ranks.observe(durationMs);
+  }
+
+  /**
+   * The median of the newest 100 to 200 durations by that of the baseline, with its 95 % interval: the lower end of the one's by the upper
+   * end of the other's, and the other way round, at 97.5 % each.
+   */
+  ratio(): MedianWithInterval {
+    const now = this.#durations.medianWithInterval(0.025);
+    const then = orderInterval(this.#ranks.baseline, 0.025);
+    return {
+      median: quotient(now.median, this.#baseMedianMs) ?? NaN,
+      low: quotient(now.low, then.high),
+      high: quotient(now.high, then.low),
+    };
+  }
+
+  toJSON(): BaselineSlowerState {
+    return { ranks: this.#ranks.toJSON(), durations: this.#durations.toJSON(), compared: this.#compared };
+  }
+}
+
+function quotient(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined || b === 0 ? undefined : a / b;
+}
