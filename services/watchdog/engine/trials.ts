@@ -110,7 +110,9 @@ export class Trials {
   }
 
   #trialOf({ namespace, name, version, capability }: Subject): ActiveTrial {
-    const known = this.#versions.find({ namespace, name });
+    const found = this.#versions.find({ namespace, name });
+    // It never said hello, or the Registry cannot be asked.
+    const known = found?.versions.has(version) ? found : undefined;
     const group = this.#groupOf({ namespace, name, capability });
     const active = group.get(version);
     // What the Registry never saw has one trial.

@@ -27,7 +27,7 @@ export class Versions {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #names = new Map<string, NameVersions>();
-  /** When a namespace, or a name alone, was asked for the last time. */
+  /** When a namespace, or a version that is not known, was asked for the last time. */
   readonly #askedMs = new Map<string, number>();
   #reachable = true;
 
@@ -50,12 +50,12 @@ export class Versions {
   async refresh(wanted: Iterable<Named>): Promise<void> {
     const namespaces = Map.groupBy(wanted, ({ namespace }) => namespace);
     for (const [namespace, names] of namespaces) {
-      const isKnown = (one: Named) => this.find(one)?.versions.has(one.version) ?? false;
-      // A version that is not known has just come, or never said hello to the Registry: that too is asked once a second.
-      const stale =
-        this.#isStale(namespace) || names.some((one) => !isKnown(one) && this.#isStale(keyOf(namespace, one.name)));
-      if (!stale) continue;
-      for (const one of names) this.#asked(keyOf(namespace, one.name));
+      // What executes has said hello before, so one that is not known is asked for at once; and if the Registry does not know it
+      // either, once a second.
+      const isMissing = (one: Named) => !(this.find(one)?.versions.has(one.version) ?? false);
+      const missing = names.filter(isMissing).map((one) => keyOf(namespace, one.name, one.version));
+      if (!this.#isStale(namespace) && !missing.some((key) => this.#isStale(key))) continue;
+      for (const key of missing) this.#asked(key);
       this.#asked(namespace);
       if ((await this.#ask(namespace, "")) < mostListed) continue;
       for (const name of new Set(names.map((one) => one.name))) await this.#ask(namespace, name);
@@ -95,4 +95,4 @@ export class Versions {
   }
 }
 
-const keyOf = (namespace: string, name: string): string => `${namespace}\n${name}`;
+const keyOf = (...names: string[]): string => names.join("\n");
