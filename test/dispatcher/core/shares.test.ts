@@ -101,3 +101,19 @@ test("a version past its share takes what the larger one cannot do, or has not b
   matcher.changed(large);
   assert.equal(matcher.take("n", "a", []), small, "the other takes no work");
 });
+
+test("nobody saves up: what a version could not take while its slots were taken it does not get afterwards", () => {
+  for (const weight of [10, 50]) {
+    const matcher = new Matcher<MatchedSession>(Math.random, () => 0);
+    const [busy, other] = [session("1", weight, 1), session("2", 50, 1_000)];
+    matcher.add(busy);
+    matcher.add(other);
+    for (let i = 0; i < 500; i++) assert.ok(matcher.take("n", "a", []));
+    busy.slots = 1_000;
+    matcher.changed(busy);
+    const before = other.takenInAll;
+    for (let i = 0; i < 60; i++) assert.ok(matcher.take("n", "a", []));
+    const share = (60 * 50) / (50 + weight);
+    assert.ok(Math.abs(other.takenInAll - before - share) <= 2, `${other.takenInAll - before} of ${share}`);
+  }
+});
