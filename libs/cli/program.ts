@@ -2,6 +2,7 @@ import { Command } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { registerAgents } from "./commands/agents.ts";
 import { registerCancel } from "./commands/cancel.ts";
+import { registerDemo } from "./commands/demo.ts";
 import { registerDev } from "./commands/dev.ts";
 import { registerGet } from "./commands/get.ts";
 import { registerHealth } from "./commands/health.ts";
@@ -36,6 +37,7 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
   registerMetrics(program);
   registerHealth(program, setExitCode);
   registerMigrate(program);
+  registerDemo(program);
   registerDev(program, setExitCode);
   return program;
 }
