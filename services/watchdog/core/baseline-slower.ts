@@ -50,7 +50,7 @@ export class BaselineSlower {
   }
 
   /**
-   * The median of the newest 100 to 200 durations by that of the baseline, with its 95 % interval: the lower end of the one's by the upper
+   * The median of the newest 50 to 100 durations by that of the baseline, with its 95 % interval: the lower end of the one's by the upper
    * end of the other's, and the other way round, at 97.5 % each.
    */
   ratio(): MedianWithInterval {

@@ -26,8 +26,9 @@ const minSlopeBytes = 1_000;
 const minGrowth = 0.1;
 /** A cache that fills within half of them is told from a leak. */
 const enoughExecutions = 1_000;
-const urgentGrowth = 1;
-const urgentBytes = 64 * 2 ** 20;
+/** Before them, what no cache is expected to do while it fills. */
+const urgentGrowth = 3;
+const urgentBytes = 256 * 2 ** 20;
 
 /**
  * Does memory grow from execution to execution and stay? For each agent (16 at most; a new one takes the place of one that was
@@ -37,7 +38,7 @@ const urgentBytes = 64 * 2 ** 20;
  * - the slope (Theil–Sen) is worth it: 1,000 bytes an execution, and a tenth of the least block in the agent's life so far;
  * - it rises throughout: from quarter to quarter by a fourth of the mean rise at least, which a step does not;
  * - it does not level off: the slope is at least half of the slope of the older half;
- * and when the agent was seen for 1,000 executions, or its memory has doubled and grown by 64 MiB.
+ * and when the agent was seen for 1,000 executions, or its memory is four times what it was, and 256 MiB more.
  */
 export class Leak {
   readonly #alpha: number;
@@ -98,14 +99,14 @@ export class Leak {
     const executions = minima.length * blockLength;
     const baseBytes = Math.min(...minima);
     const slopeBytes = slope / blockLength;
-    const growth = slopeBytes * executions;
     this.#last = { agentId, slopeBytes, pValue, executions, baseBytes };
     const allowed = (6 * this.#alpha) / (Math.PI * ++this.#looks) ** 2;
     this.#leaks =
       pValue <= allowed &&
       slopeBytes >= minSlopeBytes &&
-      growth >= minGrowth * baseBytes &&
-      (executions >= enoughExecutions || growth >= Math.max(urgentGrowth * baseBytes, urgentBytes)) &&
+      slopeBytes * executions >= minGrowth * baseBytes &&
+      (executions >= enoughExecutions ||
+        newer.at(-1)! - baseBytes >= Math.max(urgentGrowth * baseBytes, urgentBytes)) &&
       risesThroughout(newer) &&
       slope >= 0.5 * upwardTrend(older).slope;
   }

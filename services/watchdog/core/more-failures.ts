@@ -51,7 +51,7 @@ export class PairedFailures {
     return this.#wealth.total >= this.#threshold && failsMore(this.#failures.mean(), this.#controlFailures.mean());
   }
 
-  /** Of the newest 100 to 200 pairs; NaN without one. */
+  /** Of the newest 50 to 100 pairs; NaN without one. */
   get shares(): { readonly share: number; readonly controlShare: number } {
     return { share: this.#failures.mean(), controlShare: this.#controlFailures.mean() };
   }
@@ -127,7 +127,7 @@ export class BaselineFailures {
     return this.#ranks.eValue >= this.#threshold && failsMore(this.#failures.mean(), this.#baseShare);
   }
 
-  /** Of the newest 100 to 200 executions, and of the baseline; NaN without one. */
+  /** Of the newest 50 to 100 executions, and of the baseline; NaN without one. */
   get shares(): { readonly share: number; readonly controlShare: number } {
     return { share: this.#failures.mean(), controlShare: this.#baseShare };
   }
@@ -168,7 +168,7 @@ export class MostlyFails {
     return this.#wealth.total >= this.#threshold && this.#failures.mean() > 0.5;
   }
 
-  /** Of the newest 100 to 200 executions; NaN without one. */
+  /** Of the newest 50 to 100 executions; NaN without one. */
   get share(): number {
     return this.#failures.mean();
   }

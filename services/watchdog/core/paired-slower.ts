@@ -65,7 +65,7 @@ export class PairedSlower {
     return this.#pairing.take("canary");
   }
 
-  /** The median of the ratios of the newest 100 to 200 pairs, with its 95 % interval (see `Recent`). */
+  /** The median of the ratios of the newest 50 to 100 pairs, with its 95 % interval (see `Recent`). */
   ratio(): MedianWithInterval {
     return this.#ratios.medianWithInterval(0.05);
   }
