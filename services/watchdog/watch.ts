@@ -1,8 +1,7 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
-import { isBad } from "./core/judge.ts";
 import { keyOf, type Rings, type VersionGroup, type VersionRing } from "./core/rings.ts";
 import type { Sample, Subject } from "./core/sample.ts";
-import { judgeVersion } from "./core/verdicts.ts";
+import { isBad, judgeVersion } from "./core/verdicts.ts";
 import { VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Clock } from "#libs/clock/clock.ts";

@@ -33,18 +33,20 @@ test("a slow version: its agents' rollback is advised, an incident begins, and e
   const old = { namespace, agentId: "a1", version: "1", durationMs: 10 };
   const next = { namespace, agentId: "a2", version: "2", durationMs: 30 };
   await assert.rejects(client.shouldRollback({ namespace, agentId: "a2" }), refusedWith("AGENT_NOT_FOUND"));
-  await client.trackExecutions({ samples: [...executed(old, 60), ...executed(next, 19)] });
+  await client.trackExecutions({ samples: [...executed(next, 1), ...executed(old, 60), ...executed(next, 11)] });
   const early = await client.shouldRollback({ namespace, agentId: "a2" });
   assert.equal(early.shouldRollback, false);
   assert.equal(early.verdict!.kind, VerdictKind.UNDECIDED);
-  await client.trackExecutions({ samples: executed(next, 11) });
+  await client.trackExecutions({ samples: executed(next, 18) });
 
   const { shouldRollback, reason, verdict } = await client.shouldRollback({ namespace, agentId: "a2" });
   assert.equal(shouldRollback, true);
-  assert.match(reason, /Version 2 of greeter takes 3 times as long as version 1/);
+  assert.match(
+    reason,
+    /Version 2 of greeter takes 3 times \(3 to 3\) as long as version 1, by 1\d pairs of executions/,
+  );
   assert.equal(verdict!.kind, VerdictKind.SLOWER);
-  assert.equal(verdict!.evidence!.samples, 30n);
-  assert.equal(verdict!.evidence!.controlSamples, 60n);
+  assert.ok(verdict!.evidence!.eValue! > 1_000);
   assert.ok(Math.abs(verdict!.evidence!.durationRatio! - 3) < 0.001);
   assert.equal((await client.shouldRollback({ namespace, agentId: "a1" })).shouldRollback, false);
 
@@ -61,9 +63,9 @@ test("a slow version: its agents' rollback is advised, an incident begins, and e
   assert.equal(incident.action, IncidentAction.RECORDED);
   assert.equal(incident.verdict!.version, "2");
   assert.equal(incident.endTime, undefined);
-  assert.match(incident.summary, /3 times as long/);
+  assert.match(incident.summary, /3 times .* as long/);
 
-  await client.trackExecutions({ samples: executed({ ...next, durationMs: 9 }, 1_000) });
+  await client.trackExecutions({ samples: executed({ ...next, durationMs: 9 }, 1_200) });
   await waitFor(async () => (await newest())!.endTime !== undefined, { describe: "the incident's end" });
   assert.equal((await client.listIncidents({ namespace })).incidents.length, 1);
 });
@@ -95,13 +97,13 @@ test("the table is trimmed to what the rings hold, and a restart finds them as t
     return answers.map(({ shouldRollback, reason }) => [shouldRollback, reason]);
   };
   const before = await questions(client);
-  assert.match(String(before[0]![1]), /failed 1000 of its last 1000/);
+  assert.match(String(before[0]![1]), /failed 100 % of its newest executions/);
   await using restarted = await runWatchdog(database.connectionString);
   assert.deepEqual(await questions(restarted.client), before);
   // It judges anew, and the incident that is open stays the only one.
   await restarted.client.trackExecutions({ samples: executed({ namespace, agentId: "a", version: "1" }, 1, 1) });
   await waitFor(
-    async () => /failed 1000/.test((await restarted.client.listVerdicts({ namespace })).verdicts[0]!.summary),
+    async () => /failed 100 %/.test((await restarted.client.listVerdicts({ namespace })).verdicts[0]!.summary),
     {
       describe: "a verdict",
     },
@@ -118,7 +120,7 @@ test("an agent that memory has forgotten is read from the table", async () => {
   }
   const { shouldRollback, reason } = await small.client.shouldRollback({ namespace, agentId: "first" });
   assert.equal(shouldRollback, true);
-  assert.match(reason, /failed 30 of its last 30/);
+  assert.match(reason, /failed 100 % of its newest executions/);
 });
 
 test("incidents come in pages, newest first, and a token is good for its own question alone", async () => {

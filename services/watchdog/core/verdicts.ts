@@ -1,9 +1,8 @@
 import { VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
-import { type Executions, failureShare, summarize } from "./executions.ts";
-import { type Control, isBad, judge, type Judgement } from "./judge.ts";
+import type { Evidence } from "./finding.ts";
 import type { AgentRing, Rings, VersionRing } from "./rings.ts";
-import type { Sample, Subject } from "./sample.ts";
-import { isEarlier } from "./version-order.ts";
+import type { Subject } from "./sample.ts";
+import { type TrialVerdict, VersionTrial } from "./trial.ts";
 
 export interface PlainVerdict {
   readonly namespace: string;
@@ -14,37 +13,20 @@ export interface PlainVerdict {
   /** Empty: all. */
   readonly capability: string;
   readonly kind: VerdictKind;
-  readonly evidence: Judgement["evidence"];
+  readonly evidence: Evidence;
   readonly summary: string;
 }
 
-/** Judges a version by its executions of one capability, beside the other version that executed it last. */
-export function judgeVersion(judged: VersionRing): PlainVerdict {
-  const { namespace, name, capability } = judged.group;
-  const judgement = judge(summarize(judged.ring.samples()), controlOf(judged));
-  return {
-    namespace,
-    name,
-    version: judged.version,
-    agentId: "",
-    capability,
-    kind: judgement.kind,
-    evidence: judgement.evidence,
-    summary: `Version ${judged.version} of ${name} ${judgement.because} (capability ${capability}).`,
-  };
+/** What the trial of a version by its executions of one capability says. */
+export function judgeVersion({ group, version, trying }: VersionRing): PlainVerdict {
+  const { kind, evidence, because } = trying!.trial.verdict();
+  const { namespace, name, capability } = group;
+  const summary = `Version ${version} of ${name} ${because} (capability ${capability}).`;
+  return { namespace, name, version, agentId: "", capability, kind, evidence, summary };
 }
 
-/** An earlier version if there is one, for only that can say that this one became slower. */
-function controlOf(judged: VersionRing): Control | undefined {
-  const others = [...judged.group.versions.values()].filter((other) => other !== judged);
-  const earlier = others.filter((other) => isEarlier(other, judged));
-  const control = (earlier.length > 0 ? earlier : others).toSorted((a, b) => b.touched - a.touched)[0];
-  if (control === undefined) return undefined;
-  return {
-    version: control.version,
-    earlier: earlier.length > 0,
-    executions: summarize(control.ring.samples()),
-  };
+export function isBad(kind: VerdictKind): boolean {
+  return kind === VerdictKind.FAILING || kind === VerdictKind.SLOWER || kind === VerdictKind.LEAKING;
 }
 
 export interface AgentJudgement {
@@ -56,6 +38,7 @@ export interface AgentJudgement {
 const severity: readonly VerdictKind[] = [
   VerdictKind.FAILING,
   VerdictKind.SLOWER,
+  VerdictKind.LEAKING,
   VerdictKind.HEALTHY,
   VerdictKind.UNDECIDED,
 ];
@@ -63,7 +46,7 @@ const severity: readonly VerdictKind[] = [
 /**
  * Whether the agent's version, the one of its last execution, should be rolled back: when any capability that the agent
  * executed with it has a bad verdict. An agent that fails beside a version that does not is the agent's own trouble: that is
- * said, and nothing is to be rolled back. An agent without a name is judged alone.
+ * said, and nothing is to be rolled back. An agent without a name is judged alone: whether it fails mostly, or leaks.
  */
 export function judgeAgent(
   agent: AgentRing,
@@ -71,16 +54,15 @@ export function judgeAgent(
   subjectOf: (id: number) => Subject | undefined,
 ): AgentJudgement {
   const { namespace, agentId, name, version } = agent.subject;
-  const own: Sample[] = [];
+  const own = new VersionTrial({});
   const capabilities = new Set<string>();
   for (const sample of agent.ring.samples()) {
     const subject = subjectOf(sample.subjectId);
     if (subject === undefined || subject.name !== name || subject.version !== version) continue;
-    own.push(sample);
+    own.observe("canary", { ...sample, agentId });
     capabilities.add(subject.capability);
   }
-  const executions = summarize(own);
-  const alone = agentVerdict(agent.subject, judge(executions, undefined));
+  const alone = agentVerdict(agent.subject, own.verdict());
   if (name === "") {
     return { shouldRollback: isBad(alone.kind), reason: alone.summary, verdict: alone };
   }
@@ -89,7 +71,7 @@ export function judgeAgent(
     return ring === undefined ? [] : [judgeVersion(ring)];
   });
   const worst = verdicts.toSorted((a, b) => severity.indexOf(a.kind) - severity.indexOf(b.kind))[0] ?? alone;
-  if (!isBad(worst.kind) && isBad(alone.kind) && failsMoreThan(executions, worst)) {
+  if (!isBad(worst.kind) && isBad(alone.kind) && failsMoreThan(alone, worst)) {
     return {
       shouldRollback: false,
       reason: `${alone.summary} Its version does not: ${worst.summary} It is agent ${agentId}, not version ${version}.`,
@@ -99,20 +81,12 @@ export function judgeAgent(
   return { shouldRollback: isBad(worst.kind), reason: worst.summary, verdict: worst };
 }
 
-function agentVerdict({ namespace, agentId, name, version }: Subject, judgement: Judgement): PlainVerdict {
-  const { kind, evidence } = judgement;
-  return {
-    namespace,
-    agentId,
-    name,
-    version,
-    capability: "",
-    kind,
-    evidence,
-    summary: `Agent ${agentId} ${judgement.because}.`,
-  };
+function agentVerdict({ namespace, agentId, name, version }: Subject, verdict: TrialVerdict): PlainVerdict {
+  const { kind, evidence, because } = verdict;
+  const summary = `Agent ${agentId} ${because}.`;
+  return { namespace, agentId, name, version, capability: "", kind, evidence, summary };
 }
 
-function failsMoreThan(executions: Executions, { evidence }: PlainVerdict): boolean {
-  return failureShare(executions) >= 2 * (evidence.failureShare ?? 0);
+function failsMoreThan(agent: PlainVerdict, { evidence }: PlainVerdict): boolean {
+  return agent.kind === VerdictKind.FAILING && (agent.evidence.failureShare ?? 0) >= 2 * (evidence.failureShare ?? 0);
 }

@@ -13,8 +13,8 @@ import { loadAgent } from "../load.ts";
 import type { SubjectDirectory } from "../subject-directory.ts";
 
 /**
- * Judges the version that the agent executed with last, by a rule with fixed thresholds over the last 1,000 executions (see
- * core/judge.ts): no sequential test, so asked often enough it is wrong at times. Nothing is done about the answer.
+ * Judges the version that the agent executed with last by the trials of its capabilities (see core/trial.ts). Nothing is done
+ * about the answer.
  * @throws AGENT_NOT_FOUND if no execution of the agent is known.
  */
 export async function shouldRollback(

@@ -2,58 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
-import { type Executions, summarize } from "../../services/watchdog/core/executions.ts";
-import { type Control, isBad, judge } from "../../services/watchdog/core/judge.ts";
 import { Rings } from "../../services/watchdog/core/rings.ts";
 import type { Sample, Subject } from "../../services/watchdog/core/sample.ts";
 import { ringCapacity, SampleRing } from "../../services/watchdog/core/sample-ring.ts";
-import { judgeAgent, judgeVersion } from "../../services/watchdog/core/verdicts.ts";
+import { isBad, judgeAgent, judgeVersion } from "../../services/watchdog/core/verdicts.ts";
 import { isEarlier } from "../../services/watchdog/core/version-order.ts";
 
-const { FAILING, SLOWER, HEALTHY, UNDECIDED } = VerdictKind;
-
-const done = (count: number, failures: number, medianMs?: number): Executions => {
-  const completed = count - failures;
-  return { count, failures, completed, medianMs: completed === 0 ? undefined : medianMs };
-};
-const control = (executions: Executions, earlier = true): Control => ({ version: "1", earlier, executions });
-
-test("the thresholds are where the rule says", () => {
-  const cases: [Executions, Control | undefined, VerdictKind][] = [
-    [done(0, 0), undefined, UNDECIDED],
-    [done(19, 19), undefined, UNDECIDED],
-    [done(20, 10, 5), undefined, FAILING],
-    [done(20, 9, 5), undefined, HEALTHY],
-    [done(20, 10, 5), control(done(100, 25, 5)), FAILING],
-    [done(20, 10, 5), control(done(100, 26, 5)), HEALTHY],
-    // 19 executions of the other version say nothing.
-    [done(20, 10, 5), control(done(19, 19)), FAILING],
-    [done(20, 0, 10), control(done(20, 0, 5)), SLOWER],
-    [done(20, 0, 9.9), control(done(20, 0, 5)), HEALTHY],
-    [done(20, 0, 10), control(done(20, 0, 5), false), HEALTHY],
-    [done(20, 1, 10), control(done(20, 0, 5)), HEALTHY],
-    [done(20, 0, 10), control(done(20, 0, 0)), HEALTHY],
-    [done(20, 0, 1), control(done(20, 0, 5)), HEALTHY],
-  ];
-  for (const [judged, other, kind] of cases) {
-    assert.equal(judge(judged, other).kind, kind, JSON.stringify([judged, other]));
-  }
-});
-
-test("the sentence and the evidence have the figures", () => {
-  const { evidence, because } = judge(done(40, 30, 8), control(done(200, 2, 4)));
-  assert.equal(because, "failed 30 of its last 40 executions (75 %); version 1 failed 1 %");
-  assert.deepEqual(evidence, {
-    samples: 40n,
-    failureShare: 0.75,
-    controlSamples: 200n,
-    controlVersion: "1",
-    controlFailureShare: 0.01,
-  });
-  const slower = judge(done(40, 0, 9), control(done(30, 0, 4)));
-  assert.equal(slower.because, "takes 2.25 times as long as version 1: median 9 ms of 40 against 4 ms of 30");
-  assert.equal(slower.evidence.durationRatio, 2.25);
-});
+const { FAILING, SLOWER, HEALTHY } = VerdictKind;
 
 const sampleOf = (durationMs: number, failed = false, subjectId = 1): Sample => ({
   subjectId,
@@ -81,13 +36,6 @@ test("a ring holds the last 1,000 samples, oldest first", () => {
   );
 });
 
-test("the median is the middle of the completed ones", () => {
-  const { medianMs, completed, failures, count } = summarize(
-    [9, 1, 5, 3].map((ms) => sampleOf(ms)).concat(sampleOf(1_000, true)),
-  );
-  assert.deepEqual({ medianMs, completed, failures, count }, { medianMs: 4, completed: 4, failures: 1, count: 5 });
-});
-
 test("versions of numbers are ordered by them, others by which was seen first", () => {
   const seen = (version: string, firstSeen: number) => ({ version, firstSeen });
   assert.ok(isEarlier(seen("1.9", 2), seen("v1.10", 1)));
@@ -96,14 +44,35 @@ test("versions of numbers are ordered by them, others by which was seen first", 
   assert.ok(isEarlier(seen("1.0", 1), seen("1.0.0", 2)));
 });
 
+interface Executing {
+  readonly agentId: string;
+  readonly version: string;
+  readonly durationMs: number;
+  readonly failures?: number;
+  readonly name?: string;
+}
+
 class World {
   readonly rings = new Rings({ maxAgents: 100, maxVersions: 100 });
   readonly #subjects: Subject[] = [];
 
+  /** The first `failures` executions of `count` fail. */
   execute(agentId: string, version: string, count: number, durationMs: number, failures = 0, name = "greeter"): void {
-    const subject = { namespace: "default", agentId, name, version, capability: "greet" };
-    const id = this.#subjects.push(subject);
-    for (let i = 0; i < count; i++) this.rings.push(subject, sampleOf(durationMs, i < failures, id));
+    this.together(count, [{ agentId, version, durationMs, failures, name }]);
+  }
+
+  /** One execution of each, then the next of each. */
+  together(count: number, all: Executing[]): void {
+    const subjects = all.map(({ agentId, version, name = "greeter" }) => {
+      const subject = { namespace: "default", agentId, name, version, capability: "greet" };
+      return { subject, id: this.#subjects.push(subject) };
+    });
+    for (let i = 0; i < count; i++) {
+      for (const [index, { durationMs, failures = 0 }] of all.entries()) {
+        const { subject, id } = subjects[index]!;
+        this.rings.push(subject, sampleOf(durationMs, i < failures, id));
+      }
+    }
   }
 
   judge(agentId: string) {
@@ -133,18 +102,30 @@ test("a slow or failing new version is found, whichever was reported first, and 
 
   const failing = new World();
   failing.execute("a", "1", 100, 10, 2);
-  failing.execute("b", "2", 40, 10, 30);
+  const failures = { agentId: "b", version: "2", durationMs: 10, failures: 30 };
+  failing.together(40, [{ agentId: "a", version: "1", durationMs: 10 }, failures]);
   assert.deepEqual(failing.kinds(), { "1": HEALTHY, "2": FAILING });
   const { shouldRollback, reason } = failing.judge("b");
   assert.equal(shouldRollback, true);
-  assert.match(reason, /Version 2 of greeter failed 30 of its last 40 executions \(75 %\); version 1 failed 2 %/);
+  assert.match(reason, /^Version 2 of greeter failed 100 % of its newest executions, version 1 0 %, by 1\d pairs/);
+});
+
+test("what was executed before it is the baseline of a version that executes alone", () => {
+  const world = new World();
+  world.execute("a", "1", 300, 10);
+  world.execute("b", "2", 110, 20);
+  assert.deepEqual(world.kinds(), { "1": HEALTHY, "2": SLOWER });
+  assert.match(world.judge("b").reason, /takes 2 times .* as version 1, by \d+ executions beside its earlier ones/);
 });
 
 test("when all versions fail alike it is nobody's version", () => {
   const world = new World();
-  world.execute("a", "1", 100, 10, 80);
-  world.execute("b", "2", 100, 10, 90);
-  assert.deepEqual(world.kinds(), { "1": HEALTHY, "2": HEALTHY });
+  const failing = { durationMs: 10, failures: 80 };
+  world.together(100, [
+    { agentId: "a", version: "1", ...failing },
+    { agentId: "b", version: "2", ...failing },
+  ]);
+  assert.equal(world.kinds()["2"], HEALTHY);
   assert.equal(world.judge("b").shouldRollback, false);
 });
 
