@@ -22,12 +22,12 @@ export const families: Readonly<Record<string, Durations>> = {
 
 const failureShare = 0.02;
 
-export function execution(durationMs: number, failed: boolean): Observation {
-  return { agentId: "a", durationMs, failed, memoryAfterBytes: 0, heapAfterCollectionBytes: 0 };
+export function execution(durationMs: number, failed: boolean, endTimeMs?: number): Observation {
+  return { agentId: "a", durationMs, endTimeMs, failed, memoryAfterBytes: 0, heapAfterCollectionBytes: 0 };
 }
 
 const drawn = (durations: Durations, draws: Draws, i: number): Observation =>
-  execution(durations(draws, i), draws.uniform() < failureShare);
+  execution(durations(draws, i), draws.uniform() < failureShare, 1e12 + 100 * i);
 
 /** `controls` of the control, then `canaries` of the canary, and so on. */
 export interface Arrival {

@@ -1,7 +1,5 @@
-import { Pairing, type PairingState } from "./pairing.ts";
 import { RankTest, type RankTestState } from "./rank-test.ts";
 import { Recent, type RecentState } from "./recent.ts";
-import type { Side } from "./trial.ts";
 import { signBets, Wealth, type WealthState } from "./wealth.ts";
 
 /** What is worth a verdict: a share of failures at least a hundredth higher, and 1.2 times as high. */
@@ -10,7 +8,6 @@ export function failsMore(share: number, controlShare: number): boolean {
 }
 
 export interface PairedFailuresState {
-  readonly pairing: PairingState;
   readonly wealth: WealthState;
   readonly failures: RecentState;
   readonly controlFailures: RecentState;
@@ -22,7 +19,6 @@ export interface PairedFailuresState {
  * is the canary's failure with probability 1/2 at most if not (McNemar 1947); that sign is bet on, as in `PairedSlower`.
  */
 export class PairedFailures {
-  readonly #pairing: Pairing;
   readonly #wealth: Wealth;
   readonly #failures: Recent;
   readonly #controlFailures: Recent;
@@ -31,7 +27,6 @@ export class PairedFailures {
 
   constructor(alpha: number, state?: PairedFailuresState) {
     this.#threshold = 1 / alpha;
-    this.#pairing = new Pairing(state?.pairing);
     this.#wealth = new Wealth(signBets, state?.wealth);
     this.#failures = new Recent(state?.failures);
     this.#controlFailures = new Recent(state?.controlFailures);
@@ -56,27 +51,15 @@ export class PairedFailures {
     return { share: this.#failures.mean(), controlShare: this.#controlFailures.mean() };
   }
 
-  /** Returns whether the execution found a partner. */
-  observe(side: Side, failed: boolean): boolean {
-    const own = failed ? 1 : 0;
-    const partner = this.#pairing.match(side, own);
-    if (Number.isNaN(partner)) return false;
-    const [canary, control] = side === "canary" ? [own, partner] : [partner, own];
+  observe(canaryFailed: boolean, controlFailed: boolean): void {
     this.#compared++;
-    this.#failures.add(canary);
-    this.#controlFailures.add(control);
-    if (canary !== control) this.#wealth.bet(canary > control ? 0 : 1);
-    return true;
-  }
-
-  /** Those of the canary that found no partner, oldest first. Whatever waits is forgotten. */
-  takeUnpaired(): boolean[] {
-    return this.#pairing.take("canary").map((failed) => failed === 1);
+    this.#failures.add(canaryFailed ? 1 : 0);
+    this.#controlFailures.add(controlFailed ? 1 : 0);
+    if (canaryFailed !== controlFailed) this.#wealth.bet(canaryFailed ? 0 : 1);
   }
 
   toJSON(): PairedFailuresState {
     return {
-      pairing: this.#pairing.toJSON(),
       wealth: this.#wealth.toJSON(),
       failures: this.#failures.toJSON(),
       controlFailures: this.#controlFailures.toJSON(),
