@@ -37,9 +37,13 @@ export interface Arrival {
 
 export const inTurn: Arrival = { controls: 1, canaries: 1 };
 
-/** How many are rolled back, looked at after each execution, with the other version beside them. */
-export function alarmsBeside(world: Rollouts, { controls, canaries }: Arrival = inTurn): number {
+/**
+ * How many are rolled back, looked at after each execution, with the other version beside them.
+ * @param slower how much the canary really is; 1: it is the same.
+ */
+export function alarmsBeside(world: Rollouts, { controls, canaries }: Arrival = inTurn, slower = 1): number {
   const { durations, executions, rollouts } = world;
+  const canaryDurations: Durations = (from, i) => slower * durations(from, i);
   const draws = new Draws(world.seed);
   let alarms = 0;
   for (let rollout = 0; rollout < rollouts; rollout++) {
@@ -47,7 +51,7 @@ export function alarmsBeside(world: Rollouts, { controls, canaries }: Arrival = 
     for (let i = 0; i < executions && !trial.isBad; i += canaries) {
       for (let k = 0; k < controls; k++)
         trial.observe("control", drawn(durations, draws, i + (k * canaries) / controls));
-      for (let k = 0; k < canaries; k++) trial.observe("canary", drawn(durations, draws, i + k));
+      for (let k = 0; k < canaries; k++) trial.observe("canary", drawn(canaryDurations, draws, i + k));
     }
     if (trial.isBad) alarms++;
   }

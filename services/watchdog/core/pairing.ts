@@ -17,7 +17,7 @@ export interface PairingState {
   readonly waiting: readonly Timed[];
 }
 
-const remembered = 512;
+const remembered = 256;
 const mostWaiting = 256;
 /** A control that ended that many before or after is not of the same time any more. */
 const reach = 8;

@@ -55,7 +55,7 @@ export interface TrialVerdict {
   readonly passed: number;
 }
 
-/** Survives `JSON.stringify` and `JSON.parse`. 10 to 40 KB, with the memory of 16 agents 30 KB more. */
+/** Survives `JSON.stringify` and `JSON.parse`. 10 to 30 KB, with the memory of 16 agents 20 KB more. */
 export interface TrialState {
   readonly options: TrialOptions;
   readonly executions: number;
