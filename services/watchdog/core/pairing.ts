@@ -55,7 +55,8 @@ export class Pairing {
       this.#match(canary, onPair);
       return;
     }
-    if (this.#waiting.length === mostWaiting) this.#waiting.shift();
+    // Clocks that are apart, or no control: no later one will come.
+    if (this.#waiting.length === mostWaiting) this.#match(this.#waiting.shift()!, onPair);
     this.#waiting.push(canary);
   }
 

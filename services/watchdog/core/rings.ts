@@ -1,6 +1,5 @@
 import type { Sample, Subject } from "./sample.ts";
 import { SampleRing } from "./sample-ring.ts";
-import { observe, type Trying } from "./version-trials.ts";
 
 export interface AgentRing {
   readonly ring: SampleRing;
@@ -16,8 +15,6 @@ export interface VersionRing {
   /** The lowest id of its subjects: ids grow, so they tell which version was seen first. */
   firstSeen: number;
   touched: number;
-  /** Absent until its first execution. */
-  trying: Trying | undefined;
 }
 
 /** The versions of one name that execute one capability. */
@@ -25,8 +22,6 @@ export interface VersionGroup {
   readonly namespace: string;
   readonly name: string;
   readonly capability: string;
-  /** 1, 2, …: which of the name's capabilities it was, in order of appearance. */
-  readonly number: number;
   readonly versions: Map<string, VersionRing>;
 }
 
@@ -43,8 +38,6 @@ export class Rings {
   readonly #limits: RingLimits;
   readonly #agents = new Map<string, AgentRing>();
   readonly #groups = new Map<string, VersionGroup>();
-  /** How many a name has. */
-  readonly #capabilities = new Map<string, number>();
   #versions = 0;
   #touch = 0;
 
@@ -79,15 +72,12 @@ export class Rings {
     const group = this.#groupOf(subject);
     let version = group.versions.get(subject.version);
     if (version === undefined) {
-      const firstSeen = sample.subjectId;
-      const ring = new SampleRing();
-      version = { ring, version: subject.version, group, firstSeen, touched: 0, trying: undefined };
+      version = { ring: new SampleRing(), version: subject.version, group, firstSeen: sample.subjectId, touched: 0 };
       group.versions.set(subject.version, version);
       this.#versions++;
     }
     version.firstSeen = Math.min(version.firstSeen, sample.subjectId);
     version.touched = ++this.#touch;
-    observe(group, version, subject.agentId, sample);
     version.ring.push(sample);
     if (this.#versions > this.#limits.maxVersions) this.#forgetVersions();
     return group;
@@ -110,11 +100,7 @@ export class Rings {
   #groupOf({ namespace, name, capability }: Subject): VersionGroup {
     const key = keyOf(namespace, name, capability);
     let group = this.#groups.get(key);
-    if (group === undefined) {
-      const number = (this.#capabilities.get(keyOf(namespace, name)) ?? 0) + 1;
-      this.#capabilities.set(keyOf(namespace, name), number);
-      this.#groups.set(key, (group = { namespace, name, capability, number, versions: new Map() }));
-    }
+    if (group === undefined) this.#groups.set(key, (group = { namespace, name, capability, versions: new Map() }));
     return group;
   }
 
@@ -123,12 +109,7 @@ export class Rings {
     const oldest = all.toSorted((a, b) => a.touched - b.touched).slice(0, Math.ceil(this.#limits.maxVersions / 10));
     for (const { group, version } of oldest) {
       group.versions.delete(version);
-      if (group.versions.size > 0) continue;
-      this.#groups.delete(keyOf(group.namespace, group.name, group.capability));
-      const name = keyOf(group.namespace, group.name);
-      const number = this.#capabilities.get(name)! - 1;
-      if (number > 0) this.#capabilities.set(name, number);
-      else this.#capabilities.delete(name);
+      if (group.versions.size === 0) this.#groups.delete(keyOf(group.namespace, group.name, group.capability));
     }
     this.#versions -= oldest.length;
   }
