@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import { type HostPort, hostPortList } from "#libs/config/env.ts";
+import { hostPortList, hostPortText } from "#libs/config/env.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import type { CapabilityDeclaration } from "./capability.ts";
 
@@ -41,14 +41,10 @@ export function registryTargets(registry: string | undefined, env: NodeJS.Proces
   const portBase = Number(env["LEGION_PORT_BASE"] || 7_400);
   const text = registry || env["LEGION_REGISTRY"] || `127.0.0.1:${portBase + 1}`;
   try {
-    return hostPortList({ doc: "The Registry" }).parse(text)!.map(target);
+    return hostPortList({ doc: "The Registry" }).parse(text)!.map(hostPortText);
   } catch (cause) {
     throw new TypeError(`${text} is no address of a Registry: expected host:port, such as 127.0.0.1:7401.`, { cause });
   }
-}
-
-function target({ host, port }: HostPort): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Tells processes apart, and people which machine it runs on. */

@@ -1,12 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import type { Message } from "@bufbuild/protobuf";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import {
-  FieldDescriptorProto_Label,
-  FieldDescriptorProto_Type,
-  FileDescriptorProtoSchema,
-} from "@bufbuild/protobuf/wkt";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "#libs/proto/grpc/health/v1/health_pb.ts";
 import { toLegionError } from "#libs/client/errors.ts";
 import { createClient } from "#libs/rpc/grpc-client.ts";
 import type { GrpcChannel } from "#libs/rpc/grpc-client.ts";
@@ -20,43 +12,12 @@ export interface ProbeResult {
 }
 
 const probeTimeoutMs = 3_000;
-const serving = 1;
-
-// The part of grpc.health.v1 that is needed: a question without content, answered with a number.
-const status = { name: "status", number: 1, label: FieldDescriptorProto_Label.OPTIONAL };
-const prefix = ".grpc.health.v1.HealthCheck";
-const file = fileDesc(
-  toBinary(
-    FileDescriptorProtoSchema,
-    create(FileDescriptorProtoSchema, {
-      name: "grpc/health/v1/health.proto",
-      package: "grpc.health.v1",
-      syntax: "proto3",
-      messageType: [
-        { name: "HealthCheckRequest" },
-        { name: "HealthCheckResponse", field: [{ ...status, type: FieldDescriptorProto_Type.INT32 }] },
-      ],
-      service: [
-        {
-          name: "Health",
-          method: [{ name: "Check", inputType: `${prefix}Request`, outputType: `${prefix}Response` }],
-        },
-      ],
-    }),
-  ).toBase64(),
-);
-type CheckRequest = GenMessage<Message<"grpc.health.v1.HealthCheckRequest">>;
-type CheckResponse = GenMessage<Message<"grpc.health.v1.HealthCheckResponse"> & { status: number }>;
-const request: CheckRequest = messageDesc(file, 0);
-const response: CheckResponse = messageDesc(file, 1);
-const Health: GenService<{ check: { methodKind: "unary"; input: typeof request; output: typeof response } }> =
-  serviceDesc(file, 0);
 
 /** Asks a service itself how it is, as Kubernetes does. Never rejects. */
 export async function probe(channel: GrpcChannel): Promise<ProbeResult> {
   try {
     const answer = await createClient(Health, channel).check({}, { timeoutMs: probeTimeoutMs });
-    if (answer.status === serving) return { status: "serving", message: "" };
+    if (answer.status === Status.SERVING) return { status: "serving", message: "" };
     return { status: "not_serving", message: "it says that it is not ready" };
   } catch (thrown) {
     const { code, message } = toLegionError(thrown);

@@ -1,4 +1,4 @@
-import { hostPortList, integer, readEnv } from "#libs/config/env.ts";
+import { hostPortList, hostPortText, integer, readEnv } from "#libs/config/env.ts";
 import type { HostPort } from "#libs/config/env.ts";
 
 /** Where the four services answer gRPC: each a list of `host:port`. */
@@ -34,7 +34,7 @@ export function meshAddresses(env: NodeJS.ProcessEnv = process.env, portBase?: n
   const values = readEnv(meshEnv, env);
   const base = portBase ?? values.LEGION_PORT_BASE;
   const at = (given: readonly HostPort[] | undefined, offset: number): string[] =>
-    given === undefined || portBase !== undefined ? [`127.0.0.1:${base + offset}`] : given.map(targetOf);
+    given === undefined || portBase !== undefined ? [`127.0.0.1:${base + offset}`] : given.map(hostPortText);
   return {
     registry: at(values.LEGION_REGISTRY, 1),
     dispatcher: at(values.LEGION_DISPATCHER, 2),
@@ -49,9 +49,5 @@ export function meshAddresses(env: NodeJS.ProcessEnv = process.env, portBase?: n
  */
 export function parseTargets(name: string, text: string): string[] {
   const spec = { [name]: hostPortList({ doc: "where the service answers", required: true }) };
-  return (readEnv(spec, { [name]: text })[name] ?? []).map(targetOf);
-}
-
-function targetOf({ host, port }: HostPort): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  return (readEnv(spec, { [name]: text })[name] ?? []).map(hostPortText);
 }

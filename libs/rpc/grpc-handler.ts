@@ -1,29 +1,22 @@
 import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, createContextValues, createHandlerContext } from "@connectrpc/connect";
-import type { HandlerContext, MethodImplSpec } from "@connectrpc/connect";
+import type { ConnectError, MethodImplSpec } from "@connectrpc/connect";
 import type { handleUnaryCall, sendUnaryData, Metadata, Server } from "@grpc/grpc-js";
 import type { ServerDuplexStream, ServerReadableStream, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
 import { Readable } from "node:stream";
+import { CallContext, type ServerCall } from "./call-context.ts";
 import { asIs, decode, encode, methodPath } from "./codec.ts";
 import { failureOf } from "./failure.ts";
-import { grpcStatusFromError, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
-import { peerKey } from "./handler.ts";
+import { grpcStatusFromError, metadataFromHeaders } from "./grpc-status.ts";
 import type { Log } from "./log.ts";
 
-type Call = Pick<ServerUnaryCall<Buffer, Buffer>, "getDeadline" | "getPeer" | "metadata" | "sendMetadata"> & {
-  on(event: "cancelled", listener: () => void): unknown;
-};
+type Call = ServerCall & Pick<ServerUnaryCall<Buffer, Buffer>, "sendMetadata">;
 interface WritableCall extends Call {
   on(event: "cancelled" | "drain" | "error", listener: () => void): unknown;
   off(event: "cancelled" | "drain", listener: () => void): unknown;
   emit(event: "error", error: Error): boolean;
   write(bytes: Buffer): boolean;
-  end(trailers: Metadata): void;
+  end(trailers?: Metadata): void;
 }
-type Context = HandlerContext & { abort(reason?: unknown): void };
-
-// Node fires timers longer than this at once.
-const maxTimeoutMs = 2 ** 31 - 1;
 
 /** A call that has not ended, which the server may have to end. */
 export interface OpenCall {
@@ -41,7 +34,7 @@ export function registerHandler(server: Server, spec: MethodImplSpec, { log, ope
   switch (spec.kind) {
     case "unary": {
       const handle: handleUnaryCall<Buffer, Buffer> = (call, respond) => {
-        const context = contextOf(call, spec.method);
+        const context = new CallContext(call, spec.method);
         const run = async () => await spec.impl(decode(spec.method.input, call.request, "INVALID_REQUEST"), context);
         void answer(call, context, spec.method, run, respond, { log, open });
       };
@@ -50,7 +43,7 @@ export function registerHandler(server: Server, spec: MethodImplSpec, { log, ope
     }
     case "client_streaming": {
       const handle = (call: ServerReadableStream<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
-        const context = contextOf(call, spec.method);
+        const context = new CallContext(call, spec.method);
         const run = () => spec.impl(requestsOf(spec.method.input, call, context), context);
         void answer(call, context, spec.method, run, respond, { log, open });
       };
@@ -59,7 +52,7 @@ export function registerHandler(server: Server, spec: MethodImplSpec, { log, ope
     }
     case "server_streaming": {
       const handle = (call: ServerWritableStream<Buffer, Buffer>) => {
-        const context = contextOf(call, spec.method);
+        const context = new CallContext(call, spec.method);
         const run = () => spec.impl(decode(spec.method.input, call.request, "INVALID_REQUEST"), context);
         void pump(call, context, spec.method, run, { log, open });
       };
@@ -68,7 +61,7 @@ export function registerHandler(server: Server, spec: MethodImplSpec, { log, ope
     }
     case "bidi_streaming": {
       const handle = (call: ServerDuplexStream<Buffer, Buffer>) => {
-        const context = contextOf(call, spec.method);
+        const context = new CallContext(call, spec.method);
         const run = () => spec.impl(requestsOf(spec.method.input, call, context), context);
         void pump(call, context, spec.method, run, { log, open });
       };
@@ -80,26 +73,9 @@ export function registerHandler(server: Server, spec: MethodImplSpec, { log, ope
   }
 }
 
-function contextOf(call: Call, method: DescMethod): Context {
-  const deadline = call.getDeadline();
-  const timeoutMs = Number(deadline) - Date.now();
-  const context = createHandlerContext({
-    service: method.parent,
-    method,
-    protocolName: "grpc",
-    requestMethod: "POST",
-    url: `http://localhost${methodPath(method)}`,
-    requestHeader: headersFromMetadata(call.metadata),
-    contextValues: createContextValues().set(peerKey, call.getPeer()),
-    ...(Number.isFinite(timeoutMs) && { timeoutMs: Math.min(Math.max(timeoutMs, 0), maxTimeoutMs) }),
-  });
-  call.on("cancelled", () => context.abort(new ConnectError("The caller canceled.", Code.Canceled)));
-  return context;
-}
-
 async function answer<O extends DescMessage>(
   call: Call,
-  context: Context,
+  context: CallContext,
   method: DescMethod & { output: O },
   run: () => Promise<MessageInitShape<O>>,
   respond: sendUnaryData<Buffer>,
@@ -120,13 +96,13 @@ async function answer<O extends DescMessage>(
   } catch (thrown) {
     openCall.fail(asFailure(thrown, method, context, log));
   } finally {
-    context.abort();
+    context.end();
   }
 }
 
 async function pump<O extends DescMessage>(
   call: WritableCall,
-  context: Context,
+  context: CallContext,
   method: DescMethod & { output: O },
   run: () => AsyncIterable<MessageInitShape<O>>,
   { log, open }: Serving,
@@ -156,7 +132,7 @@ async function pump<O extends DescMessage>(
   } catch (thrown) {
     openCall.fail(asFailure(thrown, method, context, log));
   } finally {
-    context.abort();
+    context.end();
   }
 }
 
@@ -172,26 +148,27 @@ function drained(call: WritableCall): Promise<void> {
   });
 }
 
-async function* requestsOf<I extends DescMessage>(schema: I, call: unknown, context: Context) {
+async function* requestsOf<I extends DescMessage>(schema: I, call: unknown, context: CallContext) {
   if (!(call instanceof Readable)) throw new TypeError("grpc-js gave a call that is not a stream");
   // Left early, the default iterator would destroy the call, and its status would never be sent.
   const messages: AsyncIterable<Buffer> = call.iterator({ destroyOnReturn: false });
   try {
     for await (const bytes of messages) yield decode(schema, bytes, "INVALID_REQUEST");
   } catch (thrown) {
-    throw context.signal.aborted ? context.signal.reason : thrown;
+    throw context.abortedWith ?? thrown;
   }
 }
 
-function asFailure(thrown: unknown, method: DescMethod, { signal }: Context, log: Log): ConnectError {
-  const abortedWith = signal.aborted ? signal.reason : undefined;
+function asFailure(thrown: unknown, method: DescMethod, { abortedWith }: CallContext, log: Log): ConnectError {
   return failureOf(thrown, { service: method.parent.typeName, method: method.name, abortedWith }, log);
 }
 
-function sendHeaders(call: Call, { responseHeader }: Context): void {
-  if ([...responseHeader.keys()].length > 0) call.sendMetadata(metadataFromHeaders(responseHeader));
+function sendHeaders(call: Call, { givenHeader }: CallContext): void {
+  if (givenHeader !== undefined && [...givenHeader.keys()].length > 0) {
+    call.sendMetadata(metadataFromHeaders(givenHeader));
+  }
 }
 
-function trailersOf({ responseTrailer }: Context): Metadata {
-  return metadataFromHeaders(responseTrailer);
+function trailersOf({ givenTrailer }: CallContext): Metadata | undefined {
+  return givenTrailer && metadataFromHeaders(givenTrailer);
 }

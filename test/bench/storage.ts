@@ -75,7 +75,7 @@ try {
   });
   const finish = async (taskKeys: number[]): Promise<void> => {
     const resolved = await resolveAttempts(pool, taskKeys.map(resolution));
-    if (!resolved.every((held) => held === true)) throw new Error("A lease was not there.");
+    if (!resolved.every((held) => held !== false)) throw new Error("A lease was not there.");
   };
 
   const direct = async (count: number): Promise<void> => {

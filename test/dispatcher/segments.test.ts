@@ -4,7 +4,8 @@ import { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { prepared } from "#libs/db/statement.ts";
 import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { errorReason } from "#libs/rpc/errors.ts";
-import { dropSegment, makeSegments, readSegments } from "../../services/dispatcher/sql/segments.ts";
+import { insertTasks } from "../../services/dispatcher/sql/insert-tasks.ts";
+import { dropSegment, isSegmentOver, makeSegments, readSegments } from "../../services/dispatcher/sql/segments.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { completed, createWorld, resultOf, type World } from "./harness.ts";
 
@@ -135,4 +136,42 @@ test("a reader keeps a day from being dropped for now, and nothing is changed by
   assert.deepEqual(await pool.run(kept), rows);
   await makeSegments(pool);
   assert.ok((await readSegments(pool)).all.includes(current + 1));
+});
+
+const advance = prepared("test_advance", "select advance_segment($1)");
+const waiting = prepared("test_waiting", "select from pg_locks where locktype = 'advisory' and not granted");
+
+test("an id that is on its way into the old day when the day changes is not accepted into the new one", async () => {
+  const { client } = await world.dispatcher();
+  const { current } = await readSegments(pool);
+  const task = {
+    namespace: "default",
+    taskId: "midnight",
+    capability: "nobody",
+    user: "",
+    spec: Buffer.alloc(1),
+    routeKey: 1,
+    rank: 0,
+    sessionKey: null,
+    dueTimeMs: null,
+  };
+  await using late = await pool.getSession();
+  await late.execute("begin");
+  assert.ok((await insertTasks(late, [task], { segment: current, instanceKey: 1 }))[0]);
+  const change = pool.run(advance, [current + 1]);
+  // The pool's other connection is the one that waits.
+  const observer = new ConnectionPool({ connectionString: world.databaseUrl, schema: "dispatcher", max: 1 });
+  await using _observer = observer;
+  await waitFor(async () => (await observer.run(waiting)).length > 0, { describe: "the change of day to wait" });
+  await late.execute("commit");
+  await change;
+  await assert.rejects(
+    insertTasks(pool, [{ ...task, taskId: "stale" }], { segment: current, instanceKey: 1 }),
+    isSegmentOver,
+  );
+  assert.deepEqual(await insertTasks(pool, [task], { segment: current + 1, instanceKey: 1 }), [undefined]);
+  // A Dispatcher that has not heard of the new day finds out.
+  const { created } = await client.submitTask({ task: { taskId: "after-midnight", capability: "nobody" } });
+  assert.equal(created, true);
+  assert.equal((await pool.run(kept)).find((row) => row.task_id === "after-midnight")?.segment, current + 1);
 });

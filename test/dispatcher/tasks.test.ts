@@ -31,6 +31,23 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 
+test("who waits for a task gets it as it is read back later", async () => {
+  const { client } = dispatcher;
+  const task = {
+    capability: "echo",
+    taskData: json({ name: "Ada" }),
+    user: "ada",
+    priority: 3,
+    labels: [{ key: "team", value: "a" }],
+    executionTimeout: { seconds: 60n },
+    retryPolicy: { maxAttempts: 7 },
+  };
+  const { task: ran } = await client.runTask({ task });
+  const { task: read } = await client.getTask({ taskId: ran!.taskId });
+  assert.deepEqual(ran, read);
+  assert.equal(ran?.state, TaskState.COMPLETED);
+});
+
 test("a task goes to an agent and back, and everybody who asks is told the same", async () => {
   const { client } = dispatcher;
   const stream = new SubmitStream(dispatcher);

@@ -86,6 +86,9 @@ test("a new session replaces the old one, and its holder can read that", async (
     { sessionId: first.sessionId, epoch: second.epoch, kind: "fenced", mine: true, told: false },
   ]);
 
+  const back = await openSessions(pool, a, [opening("fence", { resumeId: first.sessionId })]);
+  assert.deepEqual(back, [undefined], "the replaced one does not take it back");
+
   // What the old holder still writes changes nothing.
   await saveSessions(pool, a, [state("fence", first, { endReason: "late" })]);
   const agent = await getAgent(pool, "default", "fence");
@@ -204,12 +207,22 @@ test("a changed weight is seen by all who have not seen it, and by new sessions"
   );
 });
 
+test("an agent that never heard which session it got asks for the one before, and gets a session", async () => {
+  const a = await replica();
+  const ended = randomUUID();
+  const unheard = await open(a, "unheard", { resumeId: ended });
+  const again = await open(a, "unheard", { resumeId: ended });
+  const heard = await open(a, "unheard", { resumeId: ended });
+  assert.notEqual(heard.sessionId, ended);
+  assert.deepEqual([again.previousSessionId, heard.previousSessionId], [unheard.sessionId, again.sessionId]);
+});
+
 test("five hundred agents open in one statement, and are listed by id, state and capability", async () => {
   const a = await replica();
   const many = Array.from({ length: 500 }, (_, i) =>
     opening(`many-${String(i).padStart(3, "0")}`, { namespace: "many" }),
   );
-  const opened = await openSessions(pool, a, many);
+  const opened = (await openSessions(pool, a, many)).map((one) => one!);
   assert.equal(new Set(opened.map(({ sessionId }) => sessionId)).size, 500);
   assert.deepEqual(
     opened.map(({ sessionId }) => sessionId),

@@ -180,8 +180,8 @@ test("a session that is gone cannot be resumed; nor can another agent's", async 
   using thief = await TestAgent.connect(port, { agentId: "thief", sessionId: owner.sessionId, resumable: true });
   assert.equal((await thief.welcome()).resumed, false);
   assert.notEqual(thief.sessionId, owner.sessionId);
-  for (const sessionId of ["nonsense", "6b9754d2-4e5e-4371-82a7-3eb3a87e8a89"]) {
-    using agent = await TestAgent.connect(port, { agentId: "late", sessionId });
+  for (const [index, sessionId] of ["nonsense", "6b9754d2-4e5e-4371-82a7-3eb3a87e8a89"].entries()) {
+    using agent = await TestAgent.connect(port, { agentId: `late-${index}`, sessionId });
     assert.equal((await agent.welcome()).resumed, false);
   }
   assert.equal(owner.closed, false);
@@ -197,6 +197,11 @@ test("a newer session of an agent ends the older", async () => {
   assert.equal(await older.end(), "SESSION_FENCED");
   assert.deepEqual(ids((await dispatcher.ended(older.sessionId)).received), ["begun"]);
   await dispatcher.attached(newer.sessionId);
+  assert.equal(newer.closed, false);
+
+  using back = new TestAgent(port);
+  back.hello({ agentId: "fenced", sessionId: older.sessionId, resumable: true });
+  assert.equal(await back.end(), "SESSION_FENCED", "the older one, come back, does not end the newer");
   assert.equal(newer.closed, false);
 });
 

@@ -65,9 +65,8 @@ describe("servers", { timeout: 20_000 }, () => {
       assert.match(services, /legiontest\.v1\.EchoService/);
       assert.match(services, /grpc\.health\.v1\.Health/);
       assert.match(await reflect(echo.channel, version, fileContaining), /error_details\.proto/);
-      // Its one message with a map is described in a way that makes tools refuse the file.
       const healthFile = Buffer.from("\x22\x15grpc.health.v1.Health", "latin1");
-      assert.match(await reflect(echo.channel, version, healthFile), /HealthCheckRequest(?!.*HealthListResponse)/s);
+      assert.match(await reflect(echo.channel, version, healthFile), /HealthCheckRequest.*HealthListResponse/s);
     }
   });
 

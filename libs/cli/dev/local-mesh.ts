@@ -120,7 +120,14 @@ export class LocalMesh {
     const supervised = new Supervised({
       name,
       args: [join(packageRoot, main)],
-      env: { ...this.#options.env, DATABASE_URL: this.#database?.url, ...meshVariables(plan), ...env },
+      // One name for all of them would make one service of the four in every trace.
+      env: {
+        ...this.#options.env,
+        OTEL_SERVICE_NAME: undefined,
+        DATABASE_URL: this.#database?.url,
+        ...meshVariables(plan),
+        ...env,
+      },
       whenReady: ready,
       onStarted: (pid) => dataDir.processes.set(name, pid),
       onLine: (line, stream) => output.add(line, stream),

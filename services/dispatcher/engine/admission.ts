@@ -191,7 +191,6 @@ export class Admission {
 
   async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
     const { pool, segments, assigner, instanceKey } = this.#parts;
-    const place = { segment: segments.current, instanceKey };
     const tasks: NewTask[] = candidates.map((candidate) => {
       if (candidate.dueTimeMs === null) candidate.session = assigner.takeSlot(candidate.route);
       return {
@@ -208,7 +207,7 @@ export class Admission {
     });
     let stored: (InsertedTask | undefined)[];
     try {
-      stored = await insertTasks(pool, tasks, place);
+      stored = await segments.withCurrent((segment) => insertTasks(pool, tasks, { segment, instanceKey }));
     } catch (error) {
       for (const candidate of candidates) this.#giveBack(candidate);
       if (!isConnectionFailure(error)) {
@@ -248,7 +247,8 @@ export class Admission {
       state = TaskState.QUEUED;
       this.#parts.onQueued(route, -spec.priority, stored.taskKey);
     }
-    return { taskId: spec.taskId, state, created: true, traceparent: spec.traceparent };
+    const { submitTimeMs } = stored;
+    return { taskId: spec.taskId, state, created: true, submitTimeMs, traceparent: spec.traceparent };
   }
 
   /** For ids that were taken: the same task is accepted as it was, another one is a conflict. */

@@ -5,7 +5,8 @@ export interface Ending {
   readonly taskKey: number;
   readonly segment: number;
   readonly attempt: number;
-  readonly session: { readonly sessionKey: number; readonly agentId: string };
+  /** Its id is not known of a session that ended before this process began. */
+  readonly session: { readonly sessionKey: number; readonly agentId: string; readonly sessionId?: string };
   readonly route: Route;
   readonly rank: number;
   readonly taskName: string;

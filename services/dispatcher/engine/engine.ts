@@ -130,7 +130,6 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
         attempt: 1,
         rank: -spec.priority,
         submitter: instanceKey,
-        submitTimeMs: clock.now(),
       }),
     onQueued: queued,
     onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
@@ -193,9 +192,11 @@ function finished(parts: {
 }): FinisherEvents {
   const { waiters, hints, assigner, dueTimer, observed } = parts;
   return {
-    ended(ending, { state, outcome }) {
+    ended(ending, { state, outcome }, times) {
       observed.ended(ending, state);
-      waiters.ended(ending.taskName, { state, attempt: ending.attempt, outcome });
+      const { agentId, sessionId } = ending.session;
+      const execution = sessionId === undefined ? undefined : { agentId, sessionId, ...times };
+      waiters.ended(ending.taskName, { state, attempt: ending.attempt, outcome, execution });
       hints.ended(ending.submitter, ending.taskKey);
     },
     again(ending, { attempts, delayMs, failure }) {

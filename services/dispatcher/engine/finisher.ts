@@ -8,13 +8,13 @@ import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { unspecified } from "../core/task-state.ts";
 import { canceled, type Decision } from "../core/outcomes.ts";
-import { resolveAttempts, type Resolution, type Resolved } from "../sql/resolve-attempts.ts";
+import { type AttemptTimes, resolveAttempts, type Resolution, type Resolved } from "../sql/resolve-attempts.ts";
 import type { Ending } from "./ending.ts";
 import { traceFinish } from "./tracing.ts";
 
 export interface FinisherEvents {
   /** The outcome of a task is recorded. */
-  ended(ending: Ending, decision: Extract<Decision, { kind: "final" }>): void;
+  ended(ending: Ending, decision: Extract<Decision, { kind: "final" }>, times: AttemptTimes): void;
   /** The task waits again. */
   again(ending: Ending, decision: Extract<Decision, { kind: "again" }>): void;
   /** The lease was not there any more: lost to somebody else, or resolved by a statement whose answer was lost. */
@@ -45,7 +45,7 @@ export class Finisher implements AsyncDisposable {
   /** Tasks whose end is on its way into the database. */
   readonly #pending = new Set<number>();
   readonly #followers = new Set<Set<number>>();
-  readonly #batcher: Batcher<Item, boolean>;
+  readonly #batcher: Batcher<Item, AttemptTimes | false>;
 
   constructor(pool: ConnectionPool, clock: Clock, log: Logger, events: FinisherEvents) {
     this.#pool = pool;
@@ -82,7 +82,7 @@ export class Finisher implements AsyncDisposable {
     for (const followed of this.#followers) followed.add(ending.taskKey);
     const resolution = toResolution(ending, decision);
     const item: Item = { resolution, ending, decision, isSecondLook: false, done, startMs: this.#clock.now() };
-    this.#batcher.push(item, (error, held) => this.#settled(item, error, held ?? false));
+    this.#batcher.push(item, (error, times) => this.#settled(item, error, times ?? false));
   }
 
   /** Resolves when everything that was given is committed, or cannot be. */
@@ -91,7 +91,7 @@ export class Finisher implements AsyncDisposable {
     await this.#batcher.drain();
   }
 
-  async #run(items: Item[]): Promise<boolean[]> {
+  async #run(items: Item[]): Promise<(AttemptTimes | false)[]> {
     try {
       const resolved = await retryWhileDisconnected(
         () =>
@@ -112,27 +112,30 @@ export class Finisher implements AsyncDisposable {
   }
 
   /** Decides anew where somebody had asked for the task to be canceled after the attempt's end was decided. */
-  async #cancelInstead(items: Item[], resolved: Resolved[]): Promise<boolean[]> {
+  async #cancelInstead(items: Item[], resolved: Resolved[]): Promise<(AttemptTimes | false)[]> {
     const late: Item[] = [];
+    const answers: (AttemptTimes | false)[] = [];
     for (const [index, item] of items.entries()) {
-      const answer = resolved[index];
-      if (typeof answer === "object") {
+      const answer = resolved[index] ?? false;
+      const times = answer !== false && "finishTimeMs" in answer && answer;
+      answers.push(times);
+      if (answer !== false && "cancelReason" in answer) {
         item.decision = canceled(answer.cancelReason);
         item.resolution = toResolution(item.ending, item.decision);
-      } else if (answer === true || item.isSecondLook || standsAnyway(item.resolution)) {
+      } else if (times !== false || item.isSecondLook || standsAnyway(item.resolution)) {
         continue;
       }
       // A request that came while the statement ran is not seen by it: one more look at what seems to be gone.
       item.isSecondLook = true;
       late.push(item);
     }
-    if (late.length === 0) return resolved as boolean[];
+    if (late.length === 0) return answers;
     const again = await this.#run(late);
-    const answers = new Map(late.map((item, index) => [item, again[index]!]));
-    return items.map((item, index) => answers.get(item) ?? resolved[index] === true);
+    const lateAnswers = new Map(late.map((item, index) => [item, again[index]!]));
+    return items.map((item, index) => lateAnswers.get(item) ?? answers[index]!);
   }
 
-  #settled({ ending, decision, done, startMs }: Item, error: Error | null, held: boolean): void {
+  #settled({ ending, decision, done, startMs }: Item, error: Error | null, times: AttemptTimes | false): void {
     this.#pending.delete(ending.taskKey);
     if (error !== null) {
       // The lease stays as it is; the sweep for leases that nobody holds gives the task to somebody else.
@@ -140,16 +143,16 @@ export class Finisher implements AsyncDisposable {
       this.#log.withTrace(ending.traceparent).error("an attempt's end could not be stored", fields);
       // Whoever sent it must send it again, to the next process: nothing is acknowledged that is not recorded.
       if (isConnectionFailure(error)) return;
-    } else if (!held) {
+    } else if (times === false) {
       this.#events.lost(ending);
     } else if (decision.kind === "final") {
       traceFinish(ending, decision, { startMs, clock: this.#clock });
-      this.#events.ended(ending, decision);
+      this.#events.ended(ending, decision, times);
     } else {
       traceFinish(ending, decision, { startMs, clock: this.#clock });
       this.#events.again(ending, decision);
     }
-    done?.(held);
+    done?.(times !== false);
   }
 }
 

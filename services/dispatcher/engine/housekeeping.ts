@@ -4,6 +4,7 @@ import { Ticker } from "#libs/lifecycle/ticker.ts";
 import type { ServiceHost } from "#libs/service/service-host.ts";
 import type { DispatcherConfig } from "../config.ts";
 import { foldCounters } from "../sql/counters.ts";
+import { refreshStatistics } from "../sql/refresh-statistics.ts";
 import type { Engine } from "./engine.ts";
 import { Gauges } from "./gauges.ts";
 import { Rescuer } from "./rescuer.ts";
@@ -53,6 +54,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   every(1_000, "limits", () => limits.refresh());
   every(1_000, "cancel poll", () => cancellation.tick());
   every(1_000, "outcome poll", lookUpSome);
+  every(1_000, "statistics", async () => void (await refreshStatistics(pool)));
   every(500, "execution samples", () => samples.flush());
   every(2_000, "rescue", async () => {
     await rescuer.returnUnheld();

@@ -10,6 +10,8 @@ export interface Accepted {
   readonly state: TaskState;
   /** False if the same task was there before. */
   readonly created: boolean;
+  /** Milliseconds since the epoch, by Postgres's clock. */
+  readonly submitTimeMs: number;
   readonly traceparent: string;
 }
 
@@ -18,7 +20,13 @@ export function sameTask(spec: TaskSpec, row: TaskRow): Accepted | Error {
   const before = decodeSpec(row.spec);
   const { traceparent } = before;
   if (equals(TaskSpecSchema, contentOf(before), contentOf(spec))) {
-    return { taskId: spec.taskId, state: stateOf(row), created: false, traceparent };
+    return {
+      taskId: spec.taskId,
+      state: stateOf(row),
+      created: false,
+      submitTimeMs: row.submit_time.getTime(),
+      traceparent,
+    };
   }
   return legionError(
     "TASK_ID_CONFLICT",

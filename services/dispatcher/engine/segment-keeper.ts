@@ -1,6 +1,13 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
-import { dropSegment, forgetSessions, makeSegments, readSegments, type Segments } from "../sql/segments.ts";
+import {
+  dropSegment,
+  forgetSessions,
+  isSegmentOver,
+  makeSegments,
+  readSegments,
+  type Segments,
+} from "../sql/segments.ts";
 
 const dayMs = 86_400_000;
 
@@ -9,7 +16,7 @@ export class SegmentKeeper {
   readonly #pool: ConnectionPool;
   readonly #retentionMs: number;
   readonly #log: Logger;
-  #segments: Segments = { current: 0, all: [] };
+  #segments: Segments = { current: 0, today: 0, all: [] };
 
   constructor(pool: ConnectionPool, retentionMs: number, log: Logger) {
     this.#pool = pool;
@@ -17,15 +24,22 @@ export class SegmentKeeper {
     this.#log = log;
   }
 
-  /** Where new tasks go. */
-  get current(): number {
-    return this.#segments.current;
+  /** Runs what stores new tasks with the segment where they go, and again if the day has changed meanwhile. */
+  async withCurrent<T>(store: (segment: number) => Promise<T>): Promise<T> {
+    try {
+      return await store(this.#segments.current);
+    } catch (error) {
+      if (!isSegmentOver(error)) throw error;
+      this.#segments = await readSegments(this.#pool);
+      return await store(this.#segments.current);
+    }
   }
 
   /** One round: also to be run before the first task is taken. */
   async tick(): Promise<void> {
     const before = await readSegments(this.#pool);
-    if (!before.all.includes(before.current + 1)) await makeSegments(this.#pool);
+    const isReady = before.current >= before.today && before.all.includes(before.today + 1);
+    if (!isReady) await makeSegments(this.#pool);
     this.#segments = await readSegments(this.#pool);
     const { current, all } = this.#segments;
     // A segment's last task came at its end, so it is kept for that much longer.

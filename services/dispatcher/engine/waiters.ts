@@ -6,6 +6,16 @@ export interface TaskEnd {
   readonly state: TaskState;
   readonly attempt: number;
   readonly outcome: Outcome;
+  /** The last attempt as it was recorded; absent if that was not done here. */
+  readonly execution?: Execution | undefined;
+}
+
+export interface Execution {
+  readonly agentId: string;
+  readonly sessionId: string;
+  /** Milliseconds since the epoch, by Postgres's clock, as all times of a task. */
+  readonly startTimeMs: number;
+  readonly finishTimeMs: number;
 }
 
 /** A change in a task's life before its end. */

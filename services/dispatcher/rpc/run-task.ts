@@ -2,7 +2,9 @@ import type { RunTaskRequest } from "#libs/proto/legion/dispatcher/v1/dispatcher
 import type { Task } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Admission } from "../engine/admission.ts";
 import { taskName } from "../engine/session.ts";
+import type { Accepted } from "../engine/same-task.ts";
 import type { TaskReader } from "../engine/task-reader.ts";
+import { endedTask } from "../engine/task-view.ts";
 import type { TaskEnd, Waiter, Waiters } from "../engine/waiters.ts";
 
 export async function runTask(
@@ -13,14 +15,16 @@ export async function runTask(
   const spec = task!;
   const end = Promise.withResolvers<TaskEnd>();
   const waiter: Waiter = { ended: end.resolve };
-  await new Promise<void>((resolve, reject) => {
-    admission.submit(spec, waiter, (error) => (error === null ? resolve() : reject(error)));
+  const { created, submitTimeMs } = await new Promise<Accepted>((resolve, reject) => {
+    admission.submit(spec, waiter, (error, receipt) => (error === null ? resolve(receipt!) : reject(error)));
   });
   const gone = (): void => end.reject(signal.reason as Error);
   signal.addEventListener("abort", gone, { once: true });
   try {
     if (signal.aborted) gone();
-    await end.promise;
+    const { execution, ...ended } = await end.promise;
+    // Reading the task back would cost a statement for what is all known here.
+    if (created && execution !== undefined) return { task: endedTask(spec, submitTimeMs, ended, execution) };
   } finally {
     signal.removeEventListener("abort", gone);
     waiters.remove(taskName(spec.namespace, spec.taskId), waiter);

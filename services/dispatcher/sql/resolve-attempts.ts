@@ -17,10 +17,21 @@ export interface Resolution {
   readonly delayMs: number;
 }
 
-/** Whether the lease was there; or, if the attempt did not succeed and its task is to be canceled, why: then it is left. */
-export type Resolved = boolean | { readonly cancelReason: string };
+/** When an attempt that was ended began and ended: milliseconds since the epoch, by Postgres's clock. */
+export interface AttemptTimes {
+  readonly startTimeMs: number;
+  readonly finishTimeMs: number;
+}
 
-const statement = prepared<{ ord: number; cancel_reason: string | null }>(
+/** False: the lease was not there. If the attempt did not succeed and its task is to be canceled, why: then it is left. */
+export type Resolved = AttemptTimes | false | { readonly cancelReason: string };
+
+const statement = prepared<{
+  ord: number;
+  start_time_ms: number;
+  finish_time_ms: number;
+  cancel_reason: string | null;
+}>(
   "resolve_attempts",
   `
   with input as materialized (
@@ -53,9 +64,11 @@ const statement = prepared<{ ord: number; cancel_reason: string | null }>(
       count(*) filter (where state = 7)
     from held having count(*) filter (where state > 0) > 0
   )
-  select ord::int4, null as cancel_reason from held
+  select ord::int4, extract(epoch from start_time)::float8 * 1000 as start_time_ms,
+    extract(epoch from now())::float8 * 1000 as finish_time_ms, null as cancel_reason
+  from held
   union all
-  select i.ord::int4, l.cancel_reason
+  select i.ord::int4, 0, 0, l.cancel_reason
   from input i join leases l on l.task_key = i.task_key and l.attempt = i.attempt and l.session_key = i.session_key
   where i.state not in (4, 6) and l.cancel_reason is not null`,
 );
@@ -76,8 +89,8 @@ export async function resolveAttempts(pool: ConnectionPool, resolutions: readonl
     float8Array(resolutions.map((resolution) => resolution.delayMs)),
   ]);
   const resolved = new Array<Resolved>(resolutions.length).fill(false);
-  for (const { ord, cancel_reason: cancelReason } of rows) {
-    resolved[ord - 1] = cancelReason === null ? true : { cancelReason };
+  for (const { ord, start_time_ms: startTimeMs, finish_time_ms: finishTimeMs, cancel_reason: cancelReason } of rows) {
+    resolved[ord - 1] = cancelReason === null ? { startTimeMs, finishTimeMs } : { cancelReason };
   }
   return resolved;
 }

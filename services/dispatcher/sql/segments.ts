@@ -4,16 +4,18 @@ import { prepared } from "#libs/db/statement.ts";
 
 /** Partitions of `tasks` and `outcomes`: one a day of submission. */
 export interface Segments {
-  /** Today's, by Postgres's clock. */
+  /** Where new tasks go. */
   readonly current: number;
+  /** Today's, by Postgres's clock. */
+  readonly today: number;
   /** All that there are, oldest first. */
   readonly all: readonly number[];
 }
 
-const read = prepared<{ current: number; all: number[] }>(
+const read = prepared<{ current: number; today: number; all: number[] }>(
   "read_segments",
   `
-  select floor(extract(epoch from now()) / 86400)::int4 as current, coalesce(
+  select (select segment from submission_segment) as current, floor(extract(epoch from now()) / 86400)::int4 as today, coalesce(
     (select array_agg(s order by s) from (
       select substring(c.relname from '^tasks_(\\d+)$')::int4 as s
       from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -26,15 +28,20 @@ export async function readSegments(from: Pick<ConnectionPool | Session, "run">):
   return row!;
 }
 
+/** Whether a statement failed because new tasks do not go to its segment any more. */
+export function isSegmentOver(error: unknown): boolean {
+  return Reflect.get(Object(error), "code") === "LS001";
+}
+
 // One process at a time makes and drops segments; the number is Legion's own.
 const segmentLock = 7_402_001;
 
-/** Makes today's and tomorrow's segment where they are missing. */
+/** Makes today's and tomorrow's segment where they are missing, and has new tasks go to today's. */
 export async function makeSegments(pool: ConnectionPool): Promise<void> {
   await pool.transaction(async (session) => {
     await session.execute(`select pg_advisory_xact_lock(${segmentLock})`);
-    const { current, all } = await readSegments(session);
-    for (const segment of [current, current + 1]) {
+    const { today, all } = await readSegments(session);
+    for (const segment of [today, today + 1]) {
       if (all.includes(segment)) continue;
       for (const table of ["tasks", "outcomes"]) {
         // Attaching locks nobody out; creating it as a partition would wait for every open transaction.
@@ -43,6 +50,7 @@ export async function makeSegments(pool: ConnectionPool): Promise<void> {
           alter table ${table} attach partition ${table}_${segment} for values in (${segment})`);
       }
     }
+    await session.execute(`select advance_segment(${today})`);
   });
 }
 

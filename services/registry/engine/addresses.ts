@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { HostPort } from "#libs/config/env.ts";
+import { type HostPort, hostPortText } from "#libs/config/env.ts";
 
 /** All addresses of a host name. */
 export type Resolve = (host: string) => Promise<string[]>;
@@ -30,6 +30,7 @@ export async function resolveAll(
       }
     }),
   );
-  const join = (host: string, port: number): string => `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-  return new Set(targets.flatMap((target) => (known.get(target) ?? []).map((host) => join(host, target.port))));
+  return new Set(
+    targets.flatMap((target) => (known.get(target) ?? []).map((host) => hostPortText({ host, port: target.port }))),
+  );
 }

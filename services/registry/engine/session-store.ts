@@ -5,6 +5,7 @@ import { backoffDelayMs } from "#libs/clock/backoff.ts";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { type Opened, type Opening, openSessions } from "../sql/open-sessions.ts";
+import { fenced } from "./session-errors.ts";
 import { saveSessions, type SessionState } from "../sql/save-sessions.ts";
 
 export interface SessionStoreOptions {
@@ -36,10 +37,10 @@ export class SessionStore {
     this.#batcher = new Batcher({ maxItems: 200, run: (items) => this.#run(items) });
   }
 
-  /** @throws what the statement threw */
+  /** @throws SESSION_FENCED if a newer session has replaced the one asked for; what the statement threw */
   async open(opening: Opening): Promise<Opened> {
     const opened = await this.#batcher.add(opening);
-    if (opened === undefined) throw new Error("an opening got no answer");
+    if (opened === undefined) throw fenced();
     return opened;
   }
 
@@ -84,7 +85,7 @@ export class SessionStore {
     return results;
   }
 
-  async #open(openings: Opening[]): Promise<Opened[]> {
+  async #open(openings: Opening[]): Promise<(Opened | undefined)[]> {
     const { pool, registryId } = this.#options;
     return await this.#againAfterDeadlock(() => openSessions(pool, registryId, openings));
   }

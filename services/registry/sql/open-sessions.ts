@@ -62,18 +62,22 @@ const statement = prepared<Row>(
     order by namespace collate "C", agent_id collate "C"
   ),
   opened as (
-    insert into sessions as s (namespace, agent_id, session_id, registry_id, epoch, previous_session_id)
+    insert into sessions as s (namespace, agent_id, session_id, registry_id, epoch, asked_session_id)
     select namespace, agent_id, fresh_id::uuid, $1::text::uuid, 1, resume_id::uuid from hello
     on conflict (namespace, agent_id) do update set
-      session_id = case when s.session_id = excluded.previous_session_id then s.session_id else excluded.session_id end,
+      session_id = case when s.session_id = excluded.asked_session_id then s.session_id else excluded.session_id end,
       registry_id = excluded.registry_id,
       epoch = s.epoch + 1,
       suspended = false,
-      draining = s.draining and coalesce(s.session_id = excluded.previous_session_id, false),
-      drain_reason = case when s.session_id = excluded.previous_session_id then s.drain_reason else '' end,
+      draining = s.draining and coalesce(s.session_id = excluded.asked_session_id, false),
+      drain_reason = case when s.session_id = excluded.asked_session_id then s.drain_reason else '' end,
       drain_pending = false,
       previous_session_id = s.session_id,
-      previous_registry_id = s.registry_id
+      previous_registry_id = s.registry_id,
+      asked_session_id = excluded.asked_session_id
+    -- Who asks for a session that another has replaced is the older one, come back. But an agent that was answered into a
+    -- broken stream asks again for what it had asked for before.
+    where excluded.asked_session_id is null or excluded.asked_session_id in (s.session_id, s.asked_session_id)
     returning s.*
   ),
   taken as (
@@ -110,14 +114,14 @@ const statement = prepared<Row>(
 );
 
 /**
- * Gives each agent its session: the one it asks for if it has that still, else a new one, which ends whatever it had. No agent
- * twice in one call.
+ * Gives each agent its session: the one it asks for if it has that still, else a new one, which ends whatever it had.
+ * Undefined for an agent that asks for a session which a newer one has replaced. No agent twice in one call.
  */
 export async function openSessions(
   pool: ConnectionPool,
   registryId: string,
   openings: readonly Opening[],
-): Promise<Opened[]> {
+): Promise<(Opened | undefined)[]> {
   const texts = (pick: (opening: Opening) => string | undefined) => textArray(openings.map(pick));
   const rows = await pool.run(statement, [
     registryId,
@@ -136,8 +140,8 @@ export async function openSessions(
   return openings.map(({ namespace, agentId }) => toOpened(byAgent.get(`${namespace} ${agentId}`)));
 }
 
-function toOpened(row: Row | undefined): Opened {
-  if (row === undefined) throw new Error("an agent's session was not returned by the statement that opened it");
+function toOpened(row: Row | undefined): Opened | undefined {
+  if (row === undefined) return undefined;
   const replaced = row.previous_registry_id !== null;
   return {
     sessionId: row.session_id,

@@ -21,6 +21,32 @@ create table tasks (
 ) partition by list (segment);
 alter table tasks alter column spec set storage external;
 
+-- Where tasks go now. An id is looked for in the other segments and fenced by a constraint in its own; that is exact only while
+-- all submits go to one, so they share a lock that a change of day takes alone.
+create table submission_segment (
+  only_row bool primary key default true check (only_row),
+  segment int not null
+);
+insert into submission_segment values (true, 0);
+
+create function open_segment(wanted int) returns int language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock_shared(7402002);
+  -- With a snapshot taken after the lock: a statement that began before a change of day is refused, having not looked at
+  -- the day before as it became.
+  if (select segment from submission_segment) <> wanted then
+    raise exception 'tasks do not go to segment % any more', wanted using errcode = 'LS001';
+  end if;
+  return wanted;
+end $$;
+
+-- Returns when nothing is under way into the segment before.
+create function advance_segment(wanted int) returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(7402002);
+  update submission_segment set segment = wanted where segment < wanted;
+end $$;
+
 -- In the segment of its task.
 create table outcomes (
   segment int not null,

@@ -37,6 +37,8 @@ create table sessions (
   drain_pending boolean not null default false,
   -- What the row said before the last hello.
   previous_session_id uuid,
+  -- The session that the agent wanted to go on with when this one was opened for it.
+  asked_session_id uuid,
   previous_registry_id uuid,
   primary key (namespace, agent_id)
 ) with (fillfactor = 70);
