@@ -169,11 +169,31 @@ test("a trial that is written down and read again in the middle ends as one that
 
 test("Mann–Kendall and Theil–Sen, by hand", () => {
   // S = 5, its variance (4·3·13 − 2·1·9)/18 = 23/3 for the tie, so z = 4/√(23/3) = 1.4446; slopes 0 ½ ½ ⅔ 1 1.
-  const { slope, pValue } = upwardTrend(Float64Array.from([1, 2, 2, 3]));
+  const { slope, pValue } = upwardTrend(Float64Array.from([1, 2, 2, 3]), Float64Array.from([0, 1, 2, 3]));
   assert.ok(Math.abs(slope - 7 / 12) < 1e-12);
   assert.ok(Math.abs(pValue - 0.07428) < 1e-5, String(pValue));
-  assert.equal(upwardTrend(Float64Array.from([5, 4, 3, 2, 1])).pValue, 1);
-  assert.equal(upwardTrend(new Float64Array(30).fill(7)).pValue, 1);
+  const days = Float64Array.from({ length: 30 }, (_, i) => 10 * i);
+  assert.equal(
+    upwardTrend(
+      days.map((day) => 500 - day),
+      days,
+    ).pValue,
+    1,
+  );
+  assert.equal(
+    upwardTrend(
+      days.map(() => 7),
+      days,
+    ).pValue,
+    1,
+  );
+  assert.equal(
+    upwardTrend(
+      days.map((day) => 3 * day),
+      days,
+    ).slope,
+    3,
+  );
   for (const [z, p] of [
     [0, 0.5],
     [1.6448536269514722, 0.05],

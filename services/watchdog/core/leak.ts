@@ -91,14 +91,12 @@ export class Leak {
     return agent;
   }
 
-  #look(agentId: string, { minima, blockLength }: MemorySeries): void {
+  #look(agentId: string, { minima, ends }: MemorySeries): void {
     const half = minima.length >> 1;
-    const older = minima.subarray(0, half);
     const newer = minima.subarray(half);
-    const { slope, pValue } = upwardTrend(newer);
-    const executions = minima.length * blockLength;
+    const { slope: slopeBytes, pValue } = upwardTrend(newer, ends.subarray(half));
+    const executions = ends.at(-1)!;
     const baseBytes = Math.min(...minima);
-    const slopeBytes = slope / blockLength;
     this.#last = { agentId, slopeBytes, pValue, executions, baseBytes };
     const allowed = (6 * this.#alpha) / (Math.PI * ++this.#looks) ** 2;
     this.#leaks =
@@ -108,7 +106,7 @@ export class Leak {
       (executions >= enoughExecutions ||
         newer.at(-1)! - baseBytes >= Math.max(urgentGrowth * baseBytes, urgentBytes)) &&
       risesThroughout(newer) &&
-      slope >= 0.5 * upwardTrend(older).slope;
+      slopeBytes >= 0.5 * upwardTrend(minima.subarray(0, half), ends.subarray(0, half)).slope;
   }
 
   toJSON(): LeakState {
