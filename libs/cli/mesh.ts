@@ -51,8 +51,10 @@ export class Mesh implements AsyncDisposable {
   }
 }
 
+export type ServiceName = "Registry" | "Dispatcher" | "RateLimit" | "Watchdog";
+
 /** What a person is told when nobody answers. */
-export function unreachable(service: "Registry" | "Dispatcher", targets: readonly string[]): CliError {
+export function unreachable(service: ServiceName, targets: readonly string[]): CliError {
   const asked = targets.join(" or ");
   const elsewhere = `--port-base or LEGION_${service.toUpperCase()} says if it is elsewhere`;
   return new CliError(
@@ -62,11 +64,7 @@ export function unreachable(service: "Registry" | "Dispatcher", targets: readonl
 }
 
 /** As a CliError where nobody answers, else as it is. */
-export function orUnreachable(
-  thrown: unknown,
-  service: "Registry" | "Dispatcher",
-  targets: readonly string[],
-): unknown {
+export function orUnreachable(thrown: unknown, service: ServiceName, targets: readonly string[]): unknown {
   const error = connectionError(thrown, targets.join(" or "));
   return isTransient(error) && error.reason === undefined ? unreachable(service, targets) : error;
 }

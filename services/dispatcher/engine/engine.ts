@@ -133,7 +133,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
       }),
     onQueued: queued,
     onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
-    onSlotUnused: (session, route) => matcher.release(session, route.capability),
+    onSlotUnused: (session, route) => matcher.giveBack(session, route.capability),
   });
 
   leases.onFreed = onReady;
