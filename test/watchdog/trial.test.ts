@@ -61,7 +61,7 @@ test("verdicts are sentences, with the evidence in figures", () => {
       /^keeps 64 KiB more after each execution: agent a began at 6\d.* MiB and has grown through 1000 executions/,
       besideOne(),
       1_200,
-      (i) => ({ ...well(), heapAfterCollectionBytes: 2 ** 26 + 2 ** 16 * i }),
+      (i) => ({ ...well(), memoryAfterBytes: 2 ** 26 + 2 ** 16 * i }),
     ],
   ];
   for (const [kind, sentence, trial, count, canary] of cases) {
@@ -169,7 +169,7 @@ test("a trial that is written down and read again in the middle ends as one that
 
 test("Mann–Kendall and Theil–Sen, by hand", () => {
   // S = 5, its variance (4·3·13 − 2·1·9)/18 = 23/3 for the tie, so z = 4/√(23/3) = 1.4446; slopes 0 ½ ½ ⅔ 1 1.
-  const { slope, pValue } = upwardTrend(Float64Array.from([1, 2, 2, 3]), Float64Array.from([0, 1, 2, 3]));
+  const { slope, pValue } = upwardTrend(Float64Array.from([1, 2, 2, 3]), Float64Array.from([0, 1, 2, 3]), 0.5);
   assert.ok(Math.abs(slope - 7 / 12) < 1e-12);
   assert.ok(Math.abs(pValue - 0.07428) < 1e-5, String(pValue));
   const days = Float64Array.from({ length: 30 }, (_, i) => 10 * i);
@@ -177,6 +177,7 @@ test("Mann–Kendall and Theil–Sen, by hand", () => {
     upwardTrend(
       days.map((day) => 500 - day),
       days,
+      0.5,
     ).pValue,
     1,
   );
@@ -184,6 +185,7 @@ test("Mann–Kendall and Theil–Sen, by hand", () => {
     upwardTrend(
       days.map(() => 7),
       days,
+      0.5,
     ).pValue,
     1,
   );
@@ -191,6 +193,7 @@ test("Mann–Kendall and Theil–Sen, by hand", () => {
     upwardTrend(
       days.map((day) => 3 * day),
       days,
+      0.5,
     ).slope,
     3,
   );

@@ -1,5 +1,4 @@
 export interface MemorySeriesState {
-  readonly heap: boolean;
   readonly minima: readonly number[];
   readonly ends: readonly number[];
   readonly blockLength: number;
@@ -19,12 +18,11 @@ const blocksBetweenLooks = 8;
 
 /**
  * The minima of consecutive blocks of an agent's memory: what remains at the bottom of a saw-tooth. A block has 10 executions or more,
- * and a measurement that is new: the same figure again is the last one, told once more (a major collection may be hundreds of
- * executions apart, and what is told twice is no evidence). When there are 128 blocks, neighbours become one, so that the whole life
+ * and a measurement that is new: the same figure again is the last one, told once more (resident memory is read every 50 ms at most, and
+ * what is told twice is no evidence). When there are 128 blocks, neighbours become one, so that the whole life
  * of an agent is in 64 to 128 numbers, and its looks become rarer as it grows older.
  */
 export class MemorySeries {
-  #heap = false;
   readonly #minima = new Float64Array(capacity);
   /** Executions by the end of each block. */
   readonly #ends = new Float64Array(capacity);
@@ -38,7 +36,6 @@ export class MemorySeries {
 
   constructor(state?: MemorySeriesState) {
     if (state === undefined) return;
-    this.#heap = state.heap;
     this.#minima.set(state.minima);
     this.#ends.set(state.ends);
     this.#size = state.minima.length;
@@ -60,11 +57,13 @@ export class MemorySeries {
     return this.#ends.subarray(0, this.#size);
   }
 
-  /** Returns whether it is time to look. An agent that reports its heap is judged by that alone from then on. */
-  add(memoryBytes: number, heapBytes: number): boolean {
-    if (heapBytes > 0 && !this.#heap) this.#beginWithHeap();
-    const bytes = this.#heap ? heapBytes : memoryBytes;
-    if (bytes <= 0) return false;
+  /** Executions of the agent. */
+  get executions(): number {
+    return this.#executions;
+  }
+
+  /** Returns whether it is time to look. */
+  add(bytes: number): boolean {
     this.#executions++;
     if (bytes !== this.#latest && bytes < this.#least) this.#least = bytes;
     this.#latest = bytes;
@@ -90,20 +89,8 @@ export class MemorySeries {
     this.#sinceLook = 0;
   }
 
-  #beginWithHeap(): void {
-    this.#heap = true;
-    this.#size = 0;
-    this.#blockLength = firstBlockLength;
-    this.#executions = 0;
-    this.#begun = 0;
-    this.#least = Infinity;
-    this.#latest = 0;
-    this.#sinceLook = 0;
-  }
-
   toJSON(): MemorySeriesState {
     return {
-      heap: this.#heap,
       minima: [...this.minima],
       ends: [...this.ends],
       blockLength: this.#blockLength,

@@ -3,8 +3,13 @@ import { Recent, type RecentState } from "./recent.ts";
 import { signBets, Wealth, type WealthState } from "./wealth.ts";
 
 /** What is worth a verdict: a share of failures at least a hundredth higher, and 1.2 times as high. */
-export function failsMore(share: number, controlShare: number): boolean {
+function failsMore(share: number, controlShare: number): boolean {
   return share >= controlShare + 0.01 && share >= 1.2 * controlShare;
+}
+
+/** Against a baseline, which is of another time: five hundredths higher, and twice as high. */
+function failsFarMore(share: number, baseShare: number): boolean {
+  return share >= baseShare + 0.05 && share >= 2 * baseShare;
 }
 
 export interface PairedFailuresState {
@@ -107,7 +112,7 @@ export class BaselineFailures {
   }
 
   get isWorse(): boolean {
-    return this.#ranks.eValue >= this.#threshold && failsMore(this.#failures.mean(), this.#baseShare);
+    return this.#ranks.eValue >= this.#threshold && failsFarMore(this.#failures.mean(), this.#baseShare);
   }
 
   /** Of the newest 50 to 100 executions, and of the baseline; NaN without one. */

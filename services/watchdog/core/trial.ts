@@ -13,7 +13,7 @@ export interface Observation {
   readonly failed: boolean;
   /** Bytes; 0: unknown. */
   readonly memoryAfterBytes: number;
-  /** Bytes; 0: unknown. Preferred to the one before for an agent that ever reported it. */
+  /** Bytes in use after the last major collection; 0: unknown. */
   readonly heapAfterCollectionBytes: number;
 }
 
