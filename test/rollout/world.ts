@@ -76,7 +76,7 @@ export class RolloutWorld implements AsyncDisposable {
     return made;
   }
 
-  /** Keeps so many tasks under way until `finish`; each may fail nine times. */
+  /** Keeps so many tasks under way until `finish`; each is tried again until it succeeds. */
   load(width: number): void {
     for (let i = 0; i < width; i++) this.#load.push(this.#work(i));
   }
@@ -84,7 +84,7 @@ export class RolloutWorld implements AsyncDisposable {
   async #work(lane: number): Promise<void> {
     for (let n = 0; !this.#stop.signal.aborted; n++) {
       try {
-        const retry = { maxAttempts: 10, initialDelayMs: 1, maxDelayMs: 5 };
+        const retry = { maxAttempts: 100, initialDelayMs: 1, maxDelayMs: 5 };
         const options = { timeoutMs: 60_000, retryPolicy: retry };
         const result = await this.core.dispatchTask(undefined, { n: lane * 1_000_000 + n }, "work", options);
         const { by } = result as { by: string };

@@ -1,7 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { RegistryMethods } from "./registry-client.ts";
 import { RolloutKind, type Version, VersionStage } from "#libs/proto/legion/registry/v1/version_pb.ts";
-import { IncidentAction } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
+import { IncidentAction, type Verdict, VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { errorReason, isUnavailable } from "#libs/rpc/errors.ts";
@@ -95,7 +95,7 @@ export class Acting {
     const headers = span.traceparent === "" ? {} : { traceparent: span.traceparent };
     let remaining: number;
     try {
-      const notTo = bad.stage === VersionStage.CURRENT ? this.#unfit(known, bad) : [];
+      const notTo = bad.stage === VersionStage.CURRENT ? this.#unfit(known, bad, verdict) : [];
       const reason = verdict.summary.slice(0, 1_000);
       const request = { namespace, name, version, reason, incidentId, revision: bad.revision, maxShare, notTo };
       const answer = await registry.barVersion(request, { timeoutMs, headers });
@@ -128,12 +128,16 @@ export class Acting {
     return { step: "acting", action: IncidentAction.ROLLED_BACK, summary: `${verdict.summary} Being rolled back.` };
   }
 
-  /** Versions that are not to take over from a current one: bad themselves, or not proven. */
-  #unfit({ versions }: NameVersions, bad: Version): string[] {
+  /**
+   * Versions that are not to take over from a current one: bad themselves, or not proven. The one that did better beside it may,
+   * however bad: it is better.
+   */
+  #unfit({ versions }: NameVersions, bad: Version, { kind, evidence }: Verdict): string[] {
     const { trials, stageExecutions } = this.#options;
     const unfit: string[] = [];
     for (const { namespace, name, version, trial, stage } of versions.values()) {
-      if (version === bad.version) continue;
+      const didBetter = version === evidence?.controlVersion && kind !== VerdictKind.LEAKING;
+      if (version === bad.version || didBetter) continue;
       const all = trials.ofVersion(namespace, name, version, trial);
       const passed = all.reduce((sum, one) => sum + one.trial.verdict().passed, 0);
       const isProven = stage !== VersionStage.CANARY || passed >= stageExecutions;
