@@ -1,5 +1,4 @@
 import { orderInterval } from "./order-interval.ts";
-import { minSlowerRatio } from "./paired-slower.ts";
 import { RankTest, type RankTestState } from "./rank-test.ts";
 import { medianOf, type MedianWithInterval, Recent, type RecentState } from "./recent.ts";
 
@@ -9,10 +8,14 @@ export interface BaselineSlowerState {
   readonly compared: number;
 }
 
+/** What another hour, or more of the load, may do to a version that is the same. */
+const tolerance = 1.25;
+const minSlowerRatio = 1.4;
+
 /**
- * Is the canary slower than an earlier version was? By the rank of each duration (see `RankTest`). It supposes that nothing but the version
- * has changed since the baseline was frozen: what slows every version down looks like a slower version here, which the paired
- * test would not be misled by.
+ * Is the canary slower than an earlier version was, by more than a quarter? By the rank of each duration divided by 1.25 (see `RankTest`): if
+ * the canary takes at most 1.25 times as long, the p-values are uniform or larger. What is compared is of different times, so more than
+ * that is needed before it is called the version's doing; what slows every version down by 1.4 looks like a slower version still.
  */
 export class BaselineSlower {
   readonly #ranks: RankTest;
@@ -46,11 +49,11 @@ export class BaselineSlower {
   observe(durationMs: number): void {
     this.#compared++;
     this.#durations.add(durationMs);
-    this.#ranks.observe(durationMs);
+    this.#ranks.observe(durationMs / tolerance);
   }
 
   /**
-   * The median of the newest 100 to 200 durations by that of the baseline, with its 95 % interval: the lower end of the one's by the upper
+   * The median of the newest 50 to 100 durations by that of the baseline, with its 95 % interval: the lower end of the one's by the upper
    * end of the other's, and the other way round, at 97.5 % each.
    */
   ratio(): MedianWithInterval {

@@ -24,7 +24,7 @@ export function failingFinding(shares: Shares, eValue: number, than: string, com
   return {
     kind: VerdictKind.FAILING,
     evidence: { eValue, failureShare: shares.share, controlFailureShare: shares.controlShare },
-    because: `failed ${percent(shares.share)} of its executions, version ${than} ${percent(shares.controlShare)}, by ${compared}; ${chance(eValue, "failed no more")}`,
+    because: `failed ${percent(shares.share)} of its newest executions, version ${than} ${percent(shares.controlShare)}, by ${compared}; ${chance(eValue, "failed no more")}`,
   };
 }
 

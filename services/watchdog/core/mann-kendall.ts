@@ -1,7 +1,7 @@
 import { medianOf } from "./recent.ts";
 
 export interface Trend {
-  /** Median slope of all pairs of points (Theil 1950; Sen 1968), per step. */
+  /** Median slope of all pairs of points (Theil 1950; Sen 1968), per unit of time. */
   readonly slope: number;
   /** Probability of an upward trend as strong when there is none. */
   readonly pValue: number;
@@ -10,9 +10,9 @@ export interface Trend {
 /**
  * The Mann–Kendall test for an upward trend (Mann 1945; Kendall 1975), by the normal approximation with the correction for ties and
  * for continuity. Points that follow one another closely count for fewer: the variance is multiplied by (1 + r)/(1 − r), r being the
- * correlation of neighbours once the slope is taken away, where it is positive (Bayley and Hammersley 1946; Yue and Wang 2004).
+ * correlation of neighbours once the slope is taken away, where it is positive, up to `mostCorrelation` (Bayley and Hammersley 1946; Yue and Wang 2004).
  */
-export function upwardTrend(values: Float64Array): Trend {
+export function upwardTrend(values: Float64Array, times: Float64Array, mostCorrelation: number): Trend {
   const n = values.length;
   const slopes = new Float64Array((n * (n - 1)) / 2);
   let s = 0;
@@ -20,11 +20,12 @@ export function upwardTrend(values: Float64Array): Trend {
     for (let i = 0; i < j; i++) {
       const rise = values[j]! - values[i]!;
       s += Math.sign(rise);
-      slopes[k++] = rise / (j - i);
+      slopes[k++] = rise / (times[j]! - times[i]!);
     }
   }
   const slope = medianOf(slopes.sort());
-  const variance = ((n * (n - 1) * (2 * n + 5) - tieTerm(values)) / 18) * inflation(values, slope);
+  const variance =
+    ((n * (n - 1) * (2 * n + 5) - tieTerm(values)) / 18) * inflation(values, times, slope, mostCorrelation);
   if (s <= 0 || variance <= 0) return { slope, pValue: 1 };
   return { slope, pValue: upperTail((s - 1) / Math.sqrt(variance)) };
 }
@@ -41,8 +42,8 @@ function tieTerm(values: Float64Array): number {
   return sum;
 }
 
-function inflation(values: Float64Array, slope: number): number {
-  const rest = values.map((value, i) => value - slope * i);
+function inflation(values: Float64Array, times: Float64Array, slope: number, most: number): number {
+  const rest = values.map((value, i) => value - slope * times[i]!);
   const mean = rest.reduce((sum, value) => sum + value, 0) / rest.length;
   let own = 0;
   let next = 0;
@@ -50,7 +51,7 @@ function inflation(values: Float64Array, slope: number): number {
     own += (rest[i]! - mean) ** 2;
     if (i > 0) next += (rest[i]! - mean) * (rest[i - 1]! - mean);
   }
-  const r = own === 0 ? 0 : Math.min(Math.max(next / own, 0), 0.95);
+  const r = own === 0 ? 0 : Math.min(Math.max(next / own, 0), most);
   return (1 + r) / (1 - r);
 }
 

@@ -1,16 +1,18 @@
-import { Pairing, type PairingState } from "./pairing.ts";
 import { RankTest, type RankTestState } from "./rank-test.ts";
 import { Recent, type RecentState } from "./recent.ts";
-import type { Side } from "./trial.ts";
 import { signBets, Wealth, type WealthState } from "./wealth.ts";
 
 /** What is worth a verdict: a share of failures at least a hundredth higher, and 1.2 times as high. */
-export function failsMore(share: number, controlShare: number): boolean {
+function failsMore(share: number, controlShare: number): boolean {
   return share >= controlShare + 0.01 && share >= 1.2 * controlShare;
 }
 
+/** Against a baseline, which is of another time: five hundredths higher, and twice as high. */
+function failsFarMore(share: number, baseShare: number): boolean {
+  return share >= baseShare + 0.05 && share >= 2 * baseShare;
+}
+
 export interface PairedFailuresState {
-  readonly pairing: PairingState;
   readonly wealth: WealthState;
   readonly failures: RecentState;
   readonly controlFailures: RecentState;
@@ -22,7 +24,6 @@ export interface PairedFailuresState {
  * is the canary's failure with probability 1/2 at most if not (McNemar 1947); that sign is bet on, as in `PairedSlower`.
  */
 export class PairedFailures {
-  readonly #pairing: Pairing;
   readonly #wealth: Wealth;
   readonly #failures: Recent;
   readonly #controlFailures: Recent;
@@ -31,7 +32,6 @@ export class PairedFailures {
 
   constructor(alpha: number, state?: PairedFailuresState) {
     this.#threshold = 1 / alpha;
-    this.#pairing = new Pairing(state?.pairing);
     this.#wealth = new Wealth(signBets, state?.wealth);
     this.#failures = new Recent(state?.failures);
     this.#controlFailures = new Recent(state?.controlFailures);
@@ -51,32 +51,20 @@ export class PairedFailures {
     return this.#wealth.total >= this.#threshold && failsMore(this.#failures.mean(), this.#controlFailures.mean());
   }
 
-  /** Of the newest 100 to 200 pairs; NaN without one. */
+  /** Of the newest 50 to 100 pairs; NaN without one. */
   get shares(): { readonly share: number; readonly controlShare: number } {
     return { share: this.#failures.mean(), controlShare: this.#controlFailures.mean() };
   }
 
-  /** Returns whether the execution found a partner. */
-  observe(side: Side, failed: boolean): boolean {
-    const own = failed ? 1 : 0;
-    const partner = this.#pairing.match(side, own);
-    if (Number.isNaN(partner)) return false;
-    const [canary, control] = side === "canary" ? [own, partner] : [partner, own];
+  observe(canaryFailed: boolean, controlFailed: boolean): void {
     this.#compared++;
-    this.#failures.add(canary);
-    this.#controlFailures.add(control);
-    if (canary !== control) this.#wealth.bet(canary > control ? 0 : 1);
-    return true;
-  }
-
-  /** Those of the canary that found no partner, oldest first. Whatever waits is forgotten. */
-  takeUnpaired(): boolean[] {
-    return this.#pairing.take("canary").map((failed) => failed === 1);
+    this.#failures.add(canaryFailed ? 1 : 0);
+    this.#controlFailures.add(controlFailed ? 1 : 0);
+    if (canaryFailed !== controlFailed) this.#wealth.bet(canaryFailed ? 0 : 1);
   }
 
   toJSON(): PairedFailuresState {
     return {
-      pairing: this.#pairing.toJSON(),
       wealth: this.#wealth.toJSON(),
       failures: this.#failures.toJSON(),
       controlFailures: this.#controlFailures.toJSON(),
@@ -124,10 +112,10 @@ export class BaselineFailures {
   }
 
   get isWorse(): boolean {
-    return this.#ranks.eValue >= this.#threshold && failsMore(this.#failures.mean(), this.#baseShare);
+    return this.#ranks.eValue >= this.#threshold && failsFarMore(this.#failures.mean(), this.#baseShare);
   }
 
-  /** Of the newest 100 to 200 executions, and of the baseline; NaN without one. */
+  /** Of the newest 50 to 100 executions, and of the baseline; NaN without one. */
   get shares(): { readonly share: number; readonly controlShare: number } {
     return { share: this.#failures.mean(), controlShare: this.#baseShare };
   }
@@ -168,7 +156,7 @@ export class MostlyFails {
     return this.#wealth.total >= this.#threshold && this.#failures.mean() > 0.5;
   }
 
-  /** Of the newest 100 to 200 executions; NaN without one. */
+  /** Of the newest 50 to 100 executions; NaN without one. */
   get share(): number {
     return this.#failures.mean();
   }

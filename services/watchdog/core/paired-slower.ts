@@ -1,10 +1,7 @@
-import { Pairing, type PairingState } from "./pairing.ts";
 import { type MedianWithInterval, Recent, type RecentState } from "./recent.ts";
-import type { Side } from "./trial.ts";
 import { signBets, Wealth, type WealthState } from "./wealth.ts";
 
 export interface PairedSlowerState {
-  readonly pairing: PairingState;
   readonly wealth: WealthState;
   readonly ratios: RecentState;
   readonly compared: number;
@@ -20,7 +17,6 @@ const leastMs = 0.001;
  * (Ville 1939; Shafer and Vovk 2019). The distribution of durations does not matter, nor that it drifts, if it drifts for both.
  */
 export class PairedSlower {
-  readonly #pairing: Pairing;
   readonly #wealth: Wealth;
   readonly #ratios: Recent;
   readonly #threshold: number;
@@ -28,7 +24,6 @@ export class PairedSlower {
 
   constructor(alpha: number, state?: PairedSlowerState) {
     this.#threshold = 1 / alpha;
-    this.#pairing = new Pairing(state?.pairing);
     this.#wealth = new Wealth(signBets, state?.wealth);
     this.#ratios = new Recent(state?.ratios);
     this.#compared = state?.compared ?? 0;
@@ -48,31 +43,21 @@ export class PairedSlower {
     return this.#wealth.total >= this.#threshold && this.#ratios.median() >= minSlowerRatio;
   }
 
-  /** Takes the duration of an execution that did not fail; returns whether it found a partner. */
-  observe(side: Side, durationMs: number): boolean {
-    const own = Math.max(durationMs, leastMs);
-    const partner = this.#pairing.match(side, own);
-    if (Number.isNaN(partner)) return false;
-    const ratio = side === "canary" ? own / partner : partner / own;
+  /** Takes the durations of a pair of which neither failed. */
+  observe(canaryMs: number, controlMs: number): void {
+    const ratio = Math.max(canaryMs, leastMs) / Math.max(controlMs, leastMs);
     this.#compared++;
     this.#ratios.add(ratio);
     if (ratio !== 1) this.#wealth.bet(ratio > 1 ? 0 : 1);
-    return true;
   }
 
-  /** Those of the canary that found no partner, oldest first. Whatever waits is forgotten. */
-  takeUnpaired(): readonly number[] {
-    return this.#pairing.take("canary");
-  }
-
-  /** The median of the ratios of the newest 100 to 200 pairs, with its 95 % interval (see `Recent`). */
+  /** The median of the ratios of the newest 50 to 100 pairs, with its 95 % interval (see `Recent`). */
   ratio(): MedianWithInterval {
     return this.#ratios.medianWithInterval(0.05);
   }
 
   toJSON(): PairedSlowerState {
     return {
-      pairing: this.#pairing.toJSON(),
       wealth: this.#wealth.toJSON(),
       ratios: this.#ratios.toJSON(),
       compared: this.#compared,

@@ -19,12 +19,16 @@ import {
   PairedFailures,
   type PairedFailuresState,
 } from "./more-failures.ts";
+import { type Outcome, Pairing, type PairingState } from "./pairing.ts";
 import { PairedSlower, type PairedSlowerState } from "./paired-slower.ts";
 import type { Observation, Side, TrialOptions } from "./trial.ts";
 
 export interface QuestionsState {
   readonly sinceControl: number;
   readonly unopposed: number;
+  /** Latest end of an execution. */
+  readonly now: number;
+  readonly pairing?: PairingState;
   readonly pairedSlower?: PairedSlowerState;
   readonly pairedFailures?: PairedFailuresState;
   readonly baselineSlower?: BaselineSlowerState;
@@ -46,6 +50,7 @@ const enough = 20;
 export class Questions {
   readonly #controlVersion: string;
   readonly #baseVersion: string;
+  readonly #pairing: Pairing | undefined;
   readonly #pairedSlower: PairedSlower | undefined;
   readonly #pairedFailures: PairedFailures | undefined;
   readonly #baselineSlower: BaselineSlower | undefined;
@@ -54,6 +59,7 @@ export class Questions {
   readonly #leak: Leak;
   #sinceControl: number;
   #unopposed: number;
+  #now: number;
 
   constructor({ controlVersion, baseline, alpha = 0.001, seed = 1 }: TrialOptions, state?: QuestionsState) {
     const based = baseline !== undefined && baseline.executions > 0;
@@ -62,6 +68,7 @@ export class Questions {
     const asked = 1 + (paired ? 2 : 0) + (based ? 1 : 0) + (timed ? 1 : 0) + (paired || based ? 0 : 1);
     const share = alpha / asked;
     if (paired) {
+      this.#pairing = new Pairing(state?.pairing);
       this.#pairedSlower = new PairedSlower(share, state?.pairedSlower);
       this.#pairedFailures = new PairedFailures(share, state?.pairedFailures);
     }
@@ -73,6 +80,7 @@ export class Questions {
     this.#baseVersion = baseline?.version ?? "";
     this.#sinceControl = state?.sinceControl ?? (paired ? 0 : aloneAfter);
     this.#unopposed = state?.unopposed ?? 0;
+    this.#now = state?.now ?? 0;
   }
 
   /** Executions of the canary. */
@@ -80,28 +88,32 @@ export class Questions {
     return (this.#pairedFailures?.compared ?? 0) + (this.#baselineFailures?.compared ?? 0) + this.#unopposed;
   }
 
-  observe(side: Side, { agentId, durationMs, failed, memoryAfterBytes, heapAfterCollectionBytes }: Observation): void {
-    if (side === "canary") this.#leak.observe(agentId, memoryAfterBytes, heapAfterCollectionBytes);
+  observe(side: Side, execution: Observation): void {
+    const { agentId, durationMs, failed, endTimeMs = this.#now } = execution;
+    if (endTimeMs > this.#now) this.#now = endTimeMs;
+    if (side === "control") {
+      this.#sinceControl = 0;
+      this.#pairing?.addControl({ at: endTimeMs, durationMs, failed }, this.#onPair);
+      return;
+    }
+    this.#leak.observe(agentId, execution.memoryAfterBytes, execution.heapAfterCollectionBytes);
     if (this.#mostlyFails !== undefined) {
-      if (side === "canary") this.#unopposed++;
-      if (side === "canary") this.#mostlyFails.observe(failed);
-      return;
+      this.#unopposed++;
+      this.#mostlyFails.observe(failed);
+    } else if (++this.#sinceControl < aloneAfter || this.#baselineFailures === undefined) {
+      this.#pairing?.addCanary({ at: endTimeMs, durationMs, failed }, this.#onPair);
+    } else {
+      for (const waiting of this.#pairing?.takeWaiting() ?? []) this.#compareWithBaseline(waiting);
+      this.#compareWithBaseline(execution);
     }
-    if (side === "control") this.#sinceControl = 0;
-    else if (++this.#sinceControl >= aloneAfter && this.#baselineFailures !== undefined) {
-      this.#compareWithBaseline(durationMs, failed);
-      return;
-    }
-    if (!failed) this.#pairedSlower?.observe(side, durationMs);
-    this.#pairedFailures?.observe(side, failed);
   }
 
-  #compareWithBaseline(durationMs: number, failed: boolean): void {
-    if (this.#sinceControl === aloneAfter) {
-      // Those that waited in vain.
-      for (const waitingMs of this.#pairedSlower?.takeUnpaired() ?? []) this.#baselineSlower?.observe(waitingMs);
-      for (const waiting of this.#pairedFailures?.takeUnpaired() ?? []) this.#baselineFailures?.observe(waiting);
-    }
+  readonly #onPair = (canary: Outcome, control: Outcome): void => {
+    this.#pairedFailures?.observe(canary.failed, control.failed);
+    if (!canary.failed && !control.failed) this.#pairedSlower?.observe(canary.durationMs, control.durationMs);
+  };
+
+  #compareWithBaseline({ durationMs, failed }: Outcome): void {
     if (!failed) this.#baselineSlower?.observe(durationMs);
     this.#baselineFailures?.observe(failed);
   }
@@ -165,6 +177,8 @@ export class Questions {
     return {
       sinceControl: this.#sinceControl,
       unopposed: this.#unopposed,
+      now: this.#now,
+      ...(this.#pairing && { pairing: this.#pairing.toJSON() }),
       ...(this.#pairedSlower && { pairedSlower: this.#pairedSlower.toJSON() }),
       ...(this.#pairedFailures && { pairedFailures: this.#pairedFailures.toJSON() }),
       ...(this.#baselineSlower && { baselineSlower: this.#baselineSlower.toJSON() }),

@@ -1,4 +1,5 @@
 import { Random } from "./random.ts";
+import { lowerBound, upperBound } from "./sorted.ts";
 import { rankBets, Wealth, type WealthState } from "./wealth.ts";
 
 export interface RankTestState {
@@ -76,28 +77,4 @@ export class RankTest {
       random: this.#random.state,
     };
   }
-}
-
-/** How many are smaller. */
-function lowerBound(sorted: Float64Array, size: number, value: number): number {
-  let low = 0;
-  let high = size;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** How many are not larger. */
-function upperBound(sorted: Float64Array, size: number, value: number): number {
-  let low = 0;
-  let high = size;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! <= value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

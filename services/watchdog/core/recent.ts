@@ -12,10 +12,10 @@ export interface MedianWithInterval {
   readonly high: number | undefined;
 }
 
-const blockSize = 100;
+const blockSize = 50;
 
 /**
- * The newest 100 to 200 values (all, while there are fewer): those since the end of the last block of 100 but one. So a change
+ * The newest 50 to 100 values (all, while there are fewer): those since the end of the last block of 50 but one. So a change
  * shows in the median soon, and the interval is one of windows that were fixed beforehand.
  */
 export class Recent {

@@ -51,8 +51,8 @@ export class Trials {
   /** An execution, in the order of their numbers. */
   observe(subject: Subject, sample: Sample): void {
     const { agentId, version } = subject;
-    const { durationMs, failed, memoryAfterBytes, heapAfterCollectionBytes } = sample;
-    const observation = { agentId, durationMs, failed, memoryAfterBytes, heapAfterCollectionBytes };
+    const { durationMs, endTimeMs, failed, memoryAfterBytes, heapAfterCollectionBytes } = sample;
+    const observation = { agentId, durationMs, endTimeMs, failed, memoryAfterBytes, heapAfterCollectionBytes };
     this.#trialOf(subject).touched = ++this.#touch;
     for (const active of this.#groupOf(subject).values()) {
       const isCanary = active.key.version === version;
