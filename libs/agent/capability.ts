@@ -64,6 +64,7 @@ function outputOf(result: StandardSchemaV1.Result<TaskData>): TaskData {
   throw new TaskError(`The task's data does not match the capability's schema: ${message}`, {
     code: "TASK_DATA_SCHEMA_MISMATCH",
     retryable: false,
+    callerFault: true,
     details: { violations },
   });
 }

@@ -17,10 +17,10 @@ export function failureOf(thrown: unknown, maxDetailsBytes: number): Failure {
 
 function describe(thrown: unknown, maxDetailsBytes: number): Failure {
   if (thrown instanceof TaskError) {
-    const { code, message, retryable, retryDelayMs, details } = thrown;
+    const { code, message, retryable, retryDelayMs, details, callerFault } = thrown;
     const usableDelay = retryDelayMs === undefined || Number.isNaN(retryDelayMs) ? undefined : retryDelayMs;
     const written = writeDetails(details, maxDetailsBytes);
-    return { code, message, retryable, retryDelayMs: usableDelay, details: written };
+    return { code, message, retryable, retryDelayMs: usableDelay, details: written, callerFault };
   }
   if (thrown instanceof Error) return { code: nameOf(thrown), message: thrown.message, retryable: true };
   return { code: "ERROR", message: typeof thrown === "string" ? thrown : inspect(thrown), retryable: true };

@@ -15,7 +15,9 @@ export class MemoryGauge implements Disposable {
     // Told after the fact and a little late: the heap may have grown by what ran in between.
     this.#observer = new PerformanceObserver((list) => {
       if (!list.getEntries().some(isMajorCollection)) return;
-      this.#heapAfterCollectionBytes = BigInt(getHeapStatistics().used_heap_size);
+      // With what objects of the heap hold outside of it: a leak of buffers is one too.
+      const { used_heap_size: used, external_memory: external } = getHeapStatistics();
+      this.#heapAfterCollectionBytes = BigInt(used + external);
     });
     this.#observer.observe({ entryTypes: ["gc"] });
   }
@@ -32,7 +34,7 @@ export class MemoryGauge implements Disposable {
     return this.#residentBytes;
   }
 
-  /** Heap in use after the last major collection, in bytes; 0 before one was observed. None is ever forced. */
+  /** Heap in use, with the buffers it holds, after the last major collection, in bytes; 0 before one was observed. None is ever forced. */
   get heapAfterCollectionBytes(): bigint {
     return this.#heapAfterCollectionBytes;
   }

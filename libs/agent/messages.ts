@@ -42,9 +42,10 @@ export interface Failure {
   readonly retryable: boolean;
   readonly retryDelayMs?: number | undefined;
   readonly details?: Uint8Array | undefined;
+  readonly callerFault?: boolean;
 }
 
-export function failed({ code, message, retryable, retryDelayMs, details }: Failure): Outcome {
+export function failed({ code, message, retryable, retryDelayMs, details, callerFault = false }: Failure): Outcome {
   return {
     $typeName: "legion.common.v1.Outcome",
     kind: {
@@ -56,6 +57,7 @@ export function failed({ code, message, retryable, retryDelayMs, details }: Fail
         retryable,
         retryDelay: retryDelayMs === undefined ? undefined : delay(retryDelayMs),
         details: details === undefined ? undefined : payload(details),
+        callerFault,
       },
     },
   };

@@ -7,6 +7,8 @@ export interface TaskErrorOptions extends ErrorOptions {
   readonly retryDelayMs?: number;
   /** More about the failure, for programs: any JSON value. Counts towards the result's size limit. */
   readonly details?: unknown;
+  /** The caller's doing (input that makes no sense, say): the Watchdog does not hold it against the agent. Default false. */
+  readonly callerFault?: boolean;
 }
 
 /** Thrown by a handler to say exactly how its attempt failed. */
@@ -16,6 +18,7 @@ export class TaskError extends Error {
   readonly retryable: boolean;
   readonly retryDelayMs: number | undefined;
   readonly details: unknown;
+  readonly callerFault: boolean;
 
   /** @param message a sentence for people; more than 16 KiB of it is cut. */
   constructor(message: string, options: TaskErrorOptions = {}) {
@@ -24,6 +27,7 @@ export class TaskError extends Error {
     this.retryable = options.retryable ?? true;
     this.retryDelayMs = options.retryDelayMs;
     this.details = options.details;
+    this.callerFault = options.callerFault ?? false;
   }
 }
 

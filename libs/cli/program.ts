@@ -2,15 +2,19 @@ import { Command } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { registerAgents } from "./commands/agents.ts";
 import { registerCancel } from "./commands/cancel.ts";
+import { registerDemo } from "./commands/demo.ts";
 import { registerDev } from "./commands/dev.ts";
 import { registerGet } from "./commands/get.ts";
 import { registerHealth } from "./commands/health.ts";
+import { registerIncidents } from "./commands/incidents.ts";
 import { registerLimits } from "./commands/limits.ts";
 import { registerMetrics } from "./commands/metrics.ts";
 import { registerMigrate } from "./commands/migrate.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSubmit } from "./commands/submit.ts";
 import { registerTasks } from "./commands/tasks.ts";
+import { registerVerdict } from "./commands/verdict.ts";
+import { registerVersions } from "./commands/versions.ts";
 import { registerWatch } from "./commands/watch.ts";
 
 /** The whole command line; `setExitCode` is told how a command ended, unless with 0. */
@@ -28,10 +32,14 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
   registerCancel(program);
   registerTasks(program);
   registerAgents(program);
+  registerVersions(program);
+  registerVerdict(program);
+  registerIncidents(program);
   registerLimits(program);
   registerMetrics(program);
   registerHealth(program, setExitCode);
   registerMigrate(program);
+  registerDemo(program);
   registerDev(program, setExitCode);
   return program;
 }

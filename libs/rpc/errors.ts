@@ -26,6 +26,13 @@ export const reasons = {
   AGENT_NOT_FOUND: { code: Code.NotFound, help: "Check agent_id and namespace." },
   AGENT_NOT_CONNECTED: { code: Code.FailedPrecondition, help: "Try again when the agent has a session." },
   VERSION_NOT_FOUND: { code: Code.NotFound, help: "Check the agent's name, the version and the namespace." },
+  VERSION_BARRED: { code: Code.FailedPrecondition, help: "Promote the version first." },
+  VERSION_CHANGED: { code: Code.Aborted, help: "Look at the version anew, and decide again." },
+  LAST_HEALTHY_VERSION: {
+    code: Code.FailedPrecondition,
+    help: "Start agents of another version first, or say that it is to be done all the same.",
+  },
+  TOO_MANY_EJECTED: { code: Code.FailedPrecondition, help: "Wait until other agents of the name are back." },
   LIMIT_NOT_FOUND: { code: Code.NotFound, help: "Check the limit's name and namespace, or create it first." },
   RATE_LIMITED: { code: Code.ResourceExhausted, help: "Wait for the delay in the RetryInfo detail, then try again." },
   RATE_LIMIT_UNREACHABLE: { code: Code.Unavailable, help: "Try again; see that the RateLimit service is up." },

@@ -16,6 +16,11 @@ import { getAgentHandler } from "./rpc/get-agent.ts";
 import { listAgentsHandler } from "./rpc/list-agents.ts";
 import { listVersionsHandler } from "./rpc/list-versions.ts";
 import { setVersionWeightHandler } from "./rpc/set-version-weight.ts";
+import { advanceVersionHandler } from "./rpc/advance-version.ts";
+import { barVersionHandler } from "./rpc/bar-version.ts";
+import { ejectAgentHandler } from "./rpc/eject-agent.ts";
+import { promoteVersionHandler } from "./rpc/promote-version.ts";
+import { setRolloutPolicyHandler } from "./rpc/set-rollout-policy.ts";
 
 // The supervisor kills after five seconds.
 const graceMs = 1_000;
@@ -65,6 +70,7 @@ export async function startRegistry(config: RegistryConfig): Promise<RunningRegi
     registry.changes.ticker,
     upkeep.count,
     upkeep.compare,
+    registry.rollouts.settling,
   ];
   for (const loop of loops) void loop.run(stop.signal);
   host.use(clock.setInterval(() => registry.tick(), tickMs));
@@ -77,6 +83,11 @@ export async function startRegistry(config: RegistryConfig): Promise<RunningRegi
     drainAgent: drainAgentHandler(registry),
     listVersions: listVersionsHandler(registry),
     setVersionWeight: setVersionWeightHandler(registry),
+    promoteVersion: promoteVersionHandler(registry),
+    advanceVersion: advanceVersionHandler(registry),
+    barVersion: barVersionHandler(registry),
+    setRolloutPolicy: setRolloutPolicyHandler(registry),
+    ejectAgent: ejectAgentHandler(registry),
   });
   host.use({ [Symbol.asyncDispose]: () => registry.close(graceMs) });
   await host.listen();

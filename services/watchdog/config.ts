@@ -1,8 +1,30 @@
-import { duration, type EnvOf, integer, readEnv } from "#libs/config/env.ts";
+import { duration, type EnvOf, hostPortList, integer, readEnv } from "#libs/config/env.ts";
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
   ...hostEnv({ grpcPort: 7404, httpPort: 7414 }),
+  LEGION_REGISTRY: hostPortList({
+    doc: "The Registries that are told which version gets how much work; the next one is asked when one does not answer",
+    default: "127.0.0.1:7401",
+  }),
+  STAGE_EXECUTIONS: integer({
+    doc: "Executions without a verdict that bring a canary to its next stage, unless the policy of its name says otherwise",
+    default: 200,
+    min: 20,
+    max: 1_000_000,
+  }),
+  MAX_SHARE: integer({
+    doc: "Of the live agents of a name, in percent, so many are taken out at once at most (but one at least)",
+    default: 50,
+    min: 1,
+    max: 100,
+  }),
+  EJECTION_REST: duration({
+    doc: "An ejected agent's first rest; each further one within a day is twice as long, up to an hour",
+    default: "60s",
+    min: "1s",
+    max: "1h",
+  }),
   AGENT_RINGS: integer({
     doc: "Agents whose last 1,000 executions are kept in memory, up to 21 KB each",
     default: 20_000,
@@ -17,7 +39,7 @@ export const env = {
   }),
   JUDGE_INTERVAL: duration({
     doc: "The rest between two rounds of judging what has new executions",
-    default: "1s",
+    default: "250ms",
     min: "10ms",
     max: "1m",
   }),

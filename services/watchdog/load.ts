@@ -9,16 +9,19 @@ import type { SubjectDirectory } from "./subject-directory.ts";
 const maxLoaded = 1_000_000;
 const pageSize = 10_000;
 
-/** Passes on the newest million of the stored samples, oldest first, and returns how many there were. */
-export async function loadSamples(pool: ConnectionPool, onSample: (stored: StoredSample) => void): Promise<number> {
+/** Passes on the newest million of the stored samples, oldest first, and returns how many there were and the number of the last. */
+export async function loadSamples(
+  pool: ConnectionPool,
+  onSample: (stored: StoredSample) => void,
+): Promise<{ readonly loaded: number; readonly lastId: bigint }> {
   let afterId = (await idBeforeNewest(pool, maxLoaded)) ?? 0n;
   for (let loaded = 0; ;) {
     const page = await readSamples(pool, afterId, pageSize);
     for (const stored of page) onSample(stored);
     loaded += page.length;
     const last = page.at(-1);
-    if (last === undefined || page.length < pageSize) return loaded;
-    afterId = last.sampleId;
+    afterId = last?.sampleId ?? afterId;
+    if (page.length < pageSize) return { loaded, lastId: afterId };
   }
 }
 

@@ -1,3 +1,4 @@
+import { hostPortText } from "#libs/config/env.ts";
 import { systemClock } from "#libs/clock/clock.ts";
 import { isConnectionFailure } from "#libs/db/connection-failure.ts";
 import { Ticker } from "#libs/lifecycle/ticker.ts";
@@ -15,7 +16,10 @@ import { poolSettings } from "./sql/pool-settings.ts";
 import { SubjectDirectory } from "./subject-directory.ts";
 import { Tracker } from "./tracker.ts";
 import { Trimmer } from "./trimmer.ts";
-import { Watch } from "./watch.ts";
+import { buildWatch } from "./build-watch.ts";
+import { Leadership } from "./engine/leadership.ts";
+import { RegistryClient } from "./engine/registry-client.ts";
+import { describeVersions } from "./rpc/describe-versions.ts";
 
 export interface Watchdog extends AsyncDisposable {
   readonly grpcPort: number;
@@ -25,8 +29,8 @@ export interface Watchdog extends AsyncDisposable {
 const trimEveryMs = 1_000;
 
 /**
- * It judges by what is stored at its start and what it is sent itself: of several replicas at once each sees its own share of
- * the executions until it is started again. Run one.
+ * Any number of replicas may run: all of them take samples and answer questions, and one of them judges and acts, until its
+ * connection to Postgres breaks; then another goes on.
  */
 export async function startWatchdog(config: WatchdogConfig): Promise<Watchdog> {
   await using stack = new AsyncDisposableStack();
@@ -37,15 +41,16 @@ export async function startWatchdog(config: WatchdogConfig): Promise<Watchdog> {
   const rings = new Rings({ maxAgents: config.AGENT_RINGS, maxVersions: config.VERSION_RINGS });
   const subjects = new SubjectDirectory(pool, clock, 4 * (config.AGENT_RINGS + config.VERSION_RINGS));
 
+  const registry = host.use(new RegistryClient(config.LEGION_REGISTRY.map(hostPortText)));
   const samples = metrics.counter("samples_total", "Samples of executions stored", ["result"]);
-  const incidents = metrics.counter("incidents_total", "Incidents, by what became of them", ["change"]);
   const trimmed = metrics.counter("trimmed_samples_total", "Samples deleted because newer ones have taken their place");
-  const watch = new Watch(rings, pool, clock, (change) => incidents.add(1, { change }));
+  const leadership = host.use(new Leadership(pool));
+  const watch = buildWatch({ config, pool, clock, log, metrics, rings, subjects, leadership, registry });
   metrics.observableGauge("rings", "Ring buffers in memory", () => [
     [rings.agentCount, { of: "agents" }],
     [rings.versionCount, { of: "versions" }],
   ]);
-  metrics.observableGauge("open_incidents", "Incidents that have not ended", () => watch.openIncidents);
+  metrics.observableGauge("leads", "1 in the replica that judges and acts", () => (watch.leads ? 1 : 0));
 
   const trimmer = new Trimmer({
     pool,
@@ -58,40 +63,38 @@ export async function startWatchdog(config: WatchdogConfig): Promise<Watchdog> {
     subjects,
     onStored(stored) {
       let failed = 0;
-      for (const { subject, sample } of stored) {
-        watch.push(subject, sample);
+      for (const { sample } of stored) {
         trimmer.added(sample.subjectId);
         if (sample.failed) failed++;
       }
       if (failed > 0) samples.add(failed, { result: "failed" });
+      watch.ticker.nudge();
       if (stored.length > failed) samples.add(stored.length - failed, { result: "completed" });
     },
   });
 
   host.mount(WatchdogService, {
     trackExecutions: (request) => whileDatabaseAnswers(() => trackExecutions(request, tracker)),
-    shouldRollback: (request) => whileDatabaseAnswers(() => shouldRollback(request, pool, rings, subjects, clock)),
-    listVerdicts: (request) => listVerdicts(request, watch),
+    shouldRollback: (request) => whileDatabaseAnswers(() => shouldRollback(request, pool, rings, subjects, watch)),
+    listVerdicts: (request) => whileDatabaseAnswers(() => listVerdicts(request, watch)),
+    describeVersions: (request) => whileDatabaseAnswers(() => describeVersions(request, rings, watch)),
     listIncidents: (request) => whileDatabaseAnswers(() => listIncidents(request, pool)),
   });
 
-  await watch.load();
-  const loaded = await loadSamples(pool, ({ subject, ...sample }) => {
+  const { loaded, lastId } = await loadSamples(pool, ({ subject, ...sample }) => {
     subjects.learn(sample.subjectId, subject);
-    watch.push(subject, sample);
+    rings.push(subject, sample);
     trimmer.added(sample.subjectId);
   });
+  watch.loaded(lastId);
   log.info("samples loaded", { samples: loaded, agents: rings.agentCount, versions: rings.versionCount });
 
   const stop = new AbortController();
+  const trim = () => trimmer.tick().catch(unlessDisconnected);
   const loops = [
-    { name: "judging", everyMs: config.JUDGE_INTERVAL, step: (signal: AbortSignal) => watch.tick(signal) },
-    { name: "trimming", everyMs: trimEveryMs, step: () => trimmer.tick() },
-  ].map(({ name, everyMs, step }) => {
-    // The host says that Postgres is away; nobody needs to hear it from each loop.
-    const tick = (signal: AbortSignal) => step(signal).catch(unlessDisconnected);
-    return new Ticker({ name, everyMs, tick, clock, log }).run(stop.signal);
-  });
+    watch.ticker.run(stop.signal),
+    new Ticker({ name: "trimming", everyMs: trimEveryMs, tick: trim, clock, log }).run(stop.signal),
+  ];
   host.use({
     async [Symbol.asyncDispose]() {
       stop.abort();

@@ -1,116 +1,132 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
-import { isBad } from "./core/judge.ts";
-import { keyOf, type Rings, type VersionGroup, type VersionRing } from "./core/rings.ts";
-import type { Sample, Subject } from "./core/sample.ts";
-import { judgeVersion } from "./core/verdicts.ts";
-import { VerdictKind } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { isConnectionFailure } from "#libs/db/connection-failure.ts";
+import { Ticker } from "#libs/lifecycle/ticker.ts";
 import type { Clock } from "#libs/clock/clock.ts";
-import { closeIncident, type DatedVerdict, type Judged, openIncident, readOpenIncidents } from "./sql/incidents.ts";
+import type { Logger } from "#libs/telemetry/logger.ts";
+import type { Rings } from "./core/rings.ts";
+import type { Acting } from "./engine/acting.ts";
+import type { Judging } from "./engine/judging.ts";
+import type { Leadership } from "./engine/leadership.ts";
+import type { Promoting } from "./engine/promoting.ts";
+import type { Versions } from "./engine/versions.ts";
+import { type JudgedTrial, readJudged } from "./sql/trials.ts";
+import { readSamples, type StoredSample } from "./sql/read-samples.ts";
 
-interface Standing {
-  readonly kind: VerdictKind;
-  readonly sinceMs: number;
+export interface WatchOptions {
+  readonly pool: ConnectionPool;
+  readonly rings: Rings;
+  readonly versions: Versions;
+  readonly leadership: Leadership;
+  readonly judging: Judging;
+  readonly acting: Acting;
+  readonly promoting: Promoting;
+  readonly onSample: (stored: StoredSample) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly everyMs: number;
 }
 
-const groupsPerRound = 200;
+const pageSize = 2_000;
+/** What is judged again after a crash. Trials of 30 KB each are written. */
+const saveEveryMs = 1_000;
 
-/**
- * Judges what has new executions, and records as an incident that a verdict became bad, until it is healthy again. An
- * undecided verdict ends no incident, and another kind of bad one begins none.
- */
+/** Reads the executions as they are stored, by whichever replica; and, in the replica that leads, judges them and acts. */
 export class Watch {
-  readonly #rings: Rings;
-  readonly #pool: ConnectionPool;
-  readonly #clock: Clock;
-  readonly #onIncident: (kind: "opened" | "closed") => void;
-  readonly #changed = new Set<VersionGroup>();
-  readonly #standing = new WeakMap<VersionRing, Standing>();
-  readonly #open = new Set<string>();
+  readonly #options: WatchOptions;
+  readonly ticker: Ticker;
+  /** The last sample that is in the rings. */
+  #position = 0n;
+  #leads = false;
+  #savedMs = -Infinity;
+  #unsaved = false;
 
-  constructor(rings: Rings, pool: ConnectionPool, clock: Clock, onIncident: (kind: "opened" | "closed") => void) {
-    this.#rings = rings;
-    this.#pool = pool;
-    this.#clock = clock;
-    this.#onIncident = onIncident;
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    const { everyMs, clock, log } = options;
+    // The host says that Postgres is away; nobody needs to hear it from each loop.
+    const tick = (signal: AbortSignal) => this.#tick(signal).catch(unlessDisconnected);
+    this.ticker = new Ticker({ name: "judging", everyMs, tick, clock, log });
   }
 
-  get openIncidents(): number {
-    return this.#open.size;
+  /** Resolves when everything that was stored before is in the rings, and judged if this replica leads. */
+  async catchUp(): Promise<void> {
+    await this.ticker.tick();
   }
 
-  /** Learns which incidents are open, before the first round. */
-  async load(): Promise<void> {
-    for (const incident of await readOpenIncidents(this.#pool)) this.#open.add(incidentKey(incident));
+  get leads(): boolean {
+    return this.#leads;
   }
 
-  push(subject: Subject, sample: Sample): void {
-    const group = this.#rings.push(subject, sample);
-    if (group !== undefined) this.#changed.add(group);
+  /** Everything up to that sample was loaded. */
+  loaded(position: bigint): void {
+    this.#position = position;
   }
 
-  /** One round: judges up to 200 changed groups and records what changed. What fails is taken up again in the next. */
-  async tick(signal?: AbortSignal): Promise<void> {
-    const groups = [...this.#changed].slice(0, groupsPerRound);
-    for (const group of groups) {
-      if (signal?.aborted) return;
-      // A group takes about 0.5 ms: the calls that wait get their turn in between.
-      await new Promise(setImmediate);
-      this.#changed.delete(group);
-      try {
-        for (const verdict of this.#judge(group)) await this.#record(verdict);
-      } catch (error) {
-        this.#changed.add(group);
-        throw error;
-      }
+  /** The last trial of each version and capability, by name, version and capability; an empty name stands for all. */
+  async judged(namespace: string, name: string, limit: number): Promise<JudgedTrial[]> {
+    const { pool, judging } = this.#options;
+    if (!this.#leads) return await readJudged(pool, namespace, name, limit);
+    const trials = [...judging.trials.list(namespace, name)];
+    return trials.toSorted((a, b) => compare(sortKey(a), sortKey(b))).slice(0, limit);
+  }
+
+  async #tick(signal: AbortSignal): Promise<void> {
+    const { leadership, judging, acting, promoting } = this.#options;
+    const leads = await leadership.holds();
+    if (leads && !this.#leads) await this.#catchUp(await judging.begin());
+    this.#leads = leads;
+    while ((await this.#page()) && !signal.aborted);
+    if (!leads) return;
+    const found = await judging.conclude();
+    if (found || (this.#unsaved && performance.now() - this.#savedMs >= saveEveryMs)) {
+      // Whoever leads now has begun from what was written; so do we, if we ever lead again.
+      this.#leads = await judging.save();
+      this.#savedMs = performance.now();
+      this.#unsaved = false;
+    }
+    if (!this.#leads) return;
+    await acting.tick();
+    await promoting.tick();
+  }
+
+  /** What was not written down when the last one stopped leading is judged again. */
+  async #catchUp(from: bigint): Promise<void> {
+    let after = from;
+    while (after < this.#position) {
+      const page = await readSamples(this.#options.pool, after, pageSize);
+      const last = page.at(-1);
+      if (last === undefined) break;
+      await this.#judge(page.filter(({ sampleId }) => sampleId <= this.#position));
+      after = last.sampleId;
     }
   }
 
-  /** The standing verdicts of a namespace; an empty name means all. Up to date with every execution that was stored. */
-  verdicts(namespace: string, name: string, limit: number): DatedVerdict[] {
-    const groups = [...this.#rings.groups].filter(
-      (group) => group.namespace === namespace && (name === "" || group.name === name),
-    );
-    const byNames = groups
-      .flatMap((group) => [...group.versions.values()])
-      .toSorted(
-        (a, b) =>
-          compare(a.group.name, b.group.name) ||
-          compare(a.version, b.version) ||
-          compare(a.group.capability, b.group.capability),
-      );
-    return byNames.slice(0, limit).map((ring) => this.#stand(ring));
-  }
-
-  #judge(group: VersionGroup): DatedVerdict[] {
-    return [...group.versions.values()].map((ring) => this.#stand(ring));
-  }
-
-  #stand(ring: VersionRing): DatedVerdict {
-    const verdict = judgeVersion(ring);
-    const before = this.#standing.get(ring);
-    const sinceMs = before !== undefined && before.kind === verdict.kind ? before.sinceMs : this.#clock.now();
-    const dated = { ...verdict, verdictTime: timestampFromMs(sinceMs) };
-    this.#standing.set(ring, { kind: verdict.kind, sinceMs });
-    return dated;
-  }
-
-  async #record(verdict: DatedVerdict): Promise<void> {
-    const key = incidentKey(verdict);
-    if (isBad(verdict.kind) && !this.#open.has(key)) {
-      await openIncident(this.#pool, verdict);
-      this.#open.add(key);
-      this.#onIncident("opened");
-    } else if (verdict.kind === VerdictKind.HEALTHY && this.#open.has(key)) {
-      await closeIncident(this.#pool, verdict);
-      this.#open.delete(key);
-      this.#onIncident("closed");
+  /** @returns whether there may be more. */
+  async #page(): Promise<boolean> {
+    const { pool, rings, onSample } = this.#options;
+    const page = await readSamples(pool, this.#position, pageSize);
+    for (const stored of page) {
+      onSample(stored);
+      rings.push(stored.subject, stored);
     }
+    const last = page.at(-1);
+    if (last !== undefined) this.#position = last.sampleId;
+    if (this.#leads) await this.#judge(page);
+    return page.length === pageSize;
+  }
+
+  async #judge(page: readonly StoredSample[]): Promise<void> {
+    const { versions, judging } = this.#options;
+    if (page.length === 0) return;
+    await versions.refresh(page.map(({ subject }) => subject));
+    for (const stored of page) judging.observe(stored);
+    this.#unsaved = true;
   }
 }
 
-function incidentKey({ namespace, name, version, capability }: Judged): string {
-  return keyOf(namespace, name, version, capability);
-}
-
+const sortKey = ({ name, version, capability }: JudgedTrial): string => [name, version, capability].join("\0");
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function unlessDisconnected(error: unknown): void {
+  if (!isConnectionFailure(error)) throw error;
+}

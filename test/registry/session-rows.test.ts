@@ -14,7 +14,8 @@ import { pollChanges } from "../../services/registry/sql/poll-changes.ts";
 import { renewInstance } from "../../services/registry/sql/renew-instance.ts";
 import { requestDrain } from "../../services/registry/sql/request-drain.ts";
 import { saveSessions, type SessionState } from "../../services/registry/sql/save-sessions.ts";
-import { setVersionWeight } from "../../services/registry/sql/set-version-weight.ts";
+import { setWeight } from "../../services/registry/core/rollout.ts";
+import { changeVersions } from "../../services/registry/sql/change-versions.ts";
 import { sweepSessions } from "../../services/registry/sql/sweep-sessions.ts";
 import { testDatabase } from "../harness/postgres.ts";
 
@@ -184,8 +185,10 @@ test("a changed weight is seen by all who have not seen it, and by new sessions"
   const a = await replica();
   await open(a, "w1", { name: "weighted", version: "1" });
   await open(a, "w2", { name: "weighted", version: "2" });
-  assert.equal(await setVersionWeight(pool, "default", "weighted", "3", 5), false);
-  assert.equal(await setVersionWeight(pool, "default", "weighted", "2", 5), true);
+  const weigh = (version: string) =>
+    changeVersions(pool, "default", "weighted", ({ versions }) => setWeight(versions, version, 5));
+  assert.deepEqual(await weigh("3"), { answer: "VERSION_NOT_FOUND", changed: false });
+  assert.equal((await weigh("2")).changed, true);
   const { weights } = await pollChanges(pool, a, 0n, farAway);
   assert.equal(weights.length, 1);
   const [change] = weights;

@@ -19,6 +19,8 @@ export async function runWatchdog(connectionString: string, env: Record<string, 
     GRPC_PORT: "0",
     HTTP_PORT: "0",
     JUDGE_INTERVAL: "20ms",
+    // Nobody answers there: nothing is known but what is reported.
+    LEGION_REGISTRY: "127.0.0.1:1",
     ...env,
   });
   const service = stack.use(await startWatchdog(config));

@@ -1,9 +1,11 @@
+import { systemClock } from "#libs/clock/clock.ts";
 import { capabilityName, hasLabels, type LabelPair } from "./route.ts";
+import { nameOf, Shares } from "./shares.ts";
 
 /** What the matcher has to know of a session, and what it counts of it. */
 export interface MatchedSession {
   readonly namespace: string;
-  /** Name and version: the unit that weights are for. */
+  /** Name and version, with a line break between: the unit that weights are for. Without one it is the only version. */
   readonly versionName: string;
   readonly labels: ReadonlyMap<string, string>;
   /** The session's own bound for each capability; 0: none but `slots`. */
@@ -17,31 +19,40 @@ export interface MatchedSession {
 
 /** Sessions of one version that may have a free slot for a capability; those that turn out to have none are dropped lazily. */
 interface VersionPool<S> {
+  readonly name: string;
+  readonly shares: Shares<S>;
   weight: number;
   sessions: S[];
   next: number;
 }
 
 interface CapabilityPool<S> {
+  /** By name and version. */
   readonly versions: Map<string, VersionPool<S>>;
+  /** By name. */
+  readonly shares: Map<string, Shares<S>>;
   readonly listed: Set<S>;
 }
 
 /**
- * Which session takes a task: versions share by weight, sessions of a version take turns. Holds every session with its slots;
+ * Which session takes a task: names share by weight, versions of a name as `Shares` says, sessions of a version take turns. Holds every session with its slots;
  * no I/O, and about constant time for each task, for ten thousand sessions as for one.
  */
 export class Matcher<S extends MatchedSession> {
   readonly #pools = new Map<string, CapabilityPool<S>>();
   readonly #sessions = new Set<S>();
   readonly #random: () => number;
+  readonly #now: () => number;
 
-  constructor(random: () => number = Math.random) {
+  /** @param now milliseconds of a monotonic clock. */
+  constructor(random: () => number = Math.random, now: () => number = () => systemClock.monotonic()) {
     this.#random = random;
+    this.#now = now;
   }
 
   add(session: S): void {
     this.#sessions.add(session);
+    this.#offer(session);
     this.#list(session);
   }
 
@@ -51,7 +62,8 @@ export class Matcher<S extends MatchedSession> {
       const pool = this.#pools.get(capabilityName(session.namespace, capability));
       if (pool === undefined) continue;
       this.#unlist(pool, session);
-      if (pool.listed.size === 0) this.#pools.delete(capabilityName(session.namespace, capability));
+      this.#retract(pool, session);
+      if (pool.shares.size === 0) this.#pools.delete(capabilityName(session.namespace, capability));
     }
   }
 
@@ -60,22 +72,26 @@ export class Matcher<S extends MatchedSession> {
     if (!this.#sessions.has(session)) return;
     for (const capability of session.capabilities.keys()) {
       const pool = this.#pools.get(capabilityName(session.namespace, capability));
-      if (pool !== undefined) this.#unlist(pool, session);
+      if (pool === undefined) continue;
+      this.#unlist(pool, session);
+      this.#retract(pool, session);
     }
+    this.#offer(session);
     this.#list(session);
   }
 
-  /** Takes a slot for a task, or says that none is free. */
+  /** Takes a slot for a task, or says that there is none for it: none is free, or only such as others are to be waited for. */
   take(namespace: string, capability: string, required: readonly LabelPair[]): S | undefined {
     const pool = this.#pools.get(capabilityName(namespace, capability));
     if (pool === undefined) return undefined;
     const tried = new Set<VersionPool<S>>();
     for (;;) {
-      const version = this.#chooseVersion(pool, tried);
+      const version = this.#chooseVersion(pool, tried, required);
       if (version === undefined) return undefined;
       const session = this.#chooseSession(pool, version, capability, required);
       if (session !== undefined) {
         this.occupy(session, capability);
+        version.shares.took(session.versionName);
         return session;
       }
       tried.add(version);
@@ -94,9 +110,17 @@ export class Matcher<S extends MatchedSession> {
     if (this.#sessions.has(session)) this.#list(session);
   }
 
-  /** Whether a session may have a free slot for the capability. */
+  /** The same for a slot that was taken for a task which needs it no more, or never did: it does not count as the version's share. */
+  giveBack(session: S, capability: string): void {
+    const pool = this.#pools.get(capabilityName(session.namespace, capability));
+    pool?.shares.get(nameOf(session.versionName))?.gaveBack(session.versionName);
+    this.release(session, capability);
+  }
+
+  /** Whether a session may have a free slot for the capability, and may be given a task. */
   hasFree(namespace: string, capability: string): boolean {
-    return (this.#pools.get(capabilityName(namespace, capability))?.listed.size ?? 0) > 0;
+    const pool = this.#pools.get(capabilityName(namespace, capability));
+    return pool !== undefined && this.#chooseVersion(pool, new Set(), []) !== undefined;
   }
 
   /** Whether any session offers the capability, with a free slot or without. */
@@ -130,17 +154,45 @@ export class Matcher<S extends MatchedSession> {
       if (!hasFreeSlot(session, capability)) continue;
       const name = capabilityName(session.namespace, capability);
       let pool = this.#pools.get(name);
-      if (pool === undefined) this.#pools.set(name, (pool = { versions: new Map(), listed: new Set() }));
+      if (pool === undefined) this.#pools.set(name, (pool = newPool()));
       if (pool.listed.has(session)) continue;
       pool.listed.add(session);
       const version = pool.versions.get(session.versionName);
       if (version === undefined) {
-        pool.versions.set(session.versionName, { weight: session.weight, sessions: [session], next: 0 });
+        const shares = pool.shares.get(nameOf(session.versionName)) ?? new Shares<S>(this.#now, this.#random);
+        pool.versions.set(session.versionName, {
+          name: nameOf(session.versionName),
+          shares,
+          weight: session.weight,
+          sessions: [session],
+          next: 0,
+        });
       } else {
         version.weight = session.weight;
         version.sessions.push(session);
       }
     }
+  }
+
+  /** It takes work, now or as soon as it has a free slot. */
+  #offer(session: S): void {
+    if (session.weight === 0 || session.slots === 0) return;
+    for (const capability of session.capabilities.keys()) {
+      const key = capabilityName(session.namespace, capability);
+      let pool = this.#pools.get(key);
+      if (pool === undefined) this.#pools.set(key, (pool = newPool()));
+      const name = nameOf(session.versionName);
+      let shares = pool.shares.get(name);
+      if (shares === undefined) pool.shares.set(name, (shares = new Shares<S>(this.#now, this.#random)));
+      shares.offer(session.versionName, session.weight, session);
+    }
+  }
+
+  #retract(pool: CapabilityPool<S>, session: S): void {
+    const name = nameOf(session.versionName);
+    const shares = pool.shares.get(name);
+    shares?.retract(session.versionName, session);
+    if (shares?.isEmpty) pool.shares.delete(name);
   }
 
   #unlist(pool: CapabilityPool<S>, session: S): void {
@@ -150,22 +202,50 @@ export class Matcher<S extends MatchedSession> {
     if (version.sessions.length === 0) pool.versions.delete(session.versionName);
   }
 
-  #chooseVersion(pool: CapabilityPool<S>, tried: ReadonlySet<VersionPool<S>>): VersionPool<S> | undefined {
+  #chooseVersion(
+    pool: CapabilityPool<S>,
+    tried: ReadonlySet<VersionPool<S>>,
+    required: readonly LabelPair[],
+  ): VersionPool<S> | undefined {
+    const canDoIt = (session: S) => hasLabels(session.labels, required);
+    // The usual case, without an allocation more.
+    if (pool.versions.size === 1) {
+      for (const [versionName, version] of pool.versions) {
+        return tried.has(version) || version.shares.isHeldBack(versionName, canDoIt) ? undefined : version;
+      }
+    }
     let total = 0;
-    let only: VersionPool<S> | undefined;
-    for (const version of pool.versions.values()) {
-      if (tried.has(version)) continue;
+    let only: string | undefined;
+    let names = 0;
+    const eligible: VersionPool<S>[] = [];
+    for (const [versionName, version] of pool.versions) {
+      if (tried.has(version) || version.shares.isHeldBack(versionName, canDoIt)) continue;
+      eligible.push(version);
       total += version.weight;
-      only = version;
+      if (version.name !== only) names++;
+      only = version.name;
     }
-    if (only === undefined || total === only.weight) return only;
-    let at = this.#random() * total;
-    for (const version of pool.versions.values()) {
-      if (tried.has(version)) continue;
-      at -= version.weight;
-      if (at < 0) return version;
+    if (eligible.length <= 1) return eligible[0];
+    let chosen = only;
+    if (names > 1) {
+      let at = this.#random() * total;
+      for (const { name, weight } of eligible) {
+        at -= weight;
+        if (at >= 0) continue;
+        chosen = name;
+        break;
+      }
     }
-    return only;
+    let next: VersionPool<S> | undefined;
+    let soonest = Infinity;
+    for (const version of eligible) {
+      if (version.name !== chosen) continue;
+      const turn = version.shares.turn(version.sessions[0]!.versionName);
+      if (next !== undefined && turn >= soonest) continue;
+      next = version;
+      soonest = turn;
+    }
+    return next;
   }
 
   #chooseSession(
@@ -209,4 +289,8 @@ function hasFreeSlot(session: MatchedSession, capability: string): boolean {
   if (session.weight === 0 || session.takenInAll >= session.slots) return false;
   const own = session.capabilities.get(capability);
   return own === undefined ? false : own === 0 || (session.taken.get(capability) ?? 0) < own;
+}
+
+function newPool<S>(): CapabilityPool<S> {
+  return { versions: new Map(), shares: new Map(), listed: new Set() };
 }

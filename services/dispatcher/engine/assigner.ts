@@ -53,7 +53,7 @@ export class Assigner {
     const session = this.#matcher.take(route.namespace, route.capability, route.requiredLabels);
     if (session === undefined) return undefined;
     if (this.#backlogs.size > 0 && this.#hasBacklogFor(session)) {
-      this.#matcher.release(session, route.capability);
+      this.#matcher.giveBack(session, route.capability);
       return undefined;
     }
     return session;
@@ -223,6 +223,6 @@ export class Assigner {
       const session = spare.get(task.sessionKey)?.pop();
       if (session !== undefined) this.onClaimed(route, session, task);
     }
-    for (const list of spare.values()) for (const session of list) this.#matcher.release(session, route.capability);
+    for (const list of spare.values()) for (const session of list) this.#matcher.giveBack(session, route.capability);
   }
 }

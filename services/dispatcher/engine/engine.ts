@@ -177,7 +177,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     onQueued: queued,
     onParked: (waitMs) => gates.keeper.expect(waitMs),
     onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
-    onSlotUnused: (session, route) => matcher.release(session, route.capability),
+    onSlotUnused: (session, route) => matcher.giveBack(session, route.capability),
   });
 
   leases.onFreed = onReady;

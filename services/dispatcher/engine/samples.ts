@@ -32,10 +32,14 @@ export class Samples {
     this.#dropped = dropped;
   }
 
-  /** An agent has answered. Canceled executions say nothing about it. */
-  add(lease: Lease, { outcome, stats }: AttemptOutcome): void {
+  /**
+   * An agent has answered. Nothing is said about it by executions that were canceled, that failed by the caller's fault, or
+   * because something the agent called asked for a pause.
+   */
+  add(lease: Lease, { outcome, stats, pause }: AttemptOutcome): void {
     const kind = outcome?.kind.case;
     if (kind !== "completed" && kind !== "failed") return;
+    if (kind === "failed" && (outcome?.kind.value.callerFault || pause !== undefined)) return;
     const result = kind === "completed" ? ExecutionResult.COMPLETED : ExecutionResult.FAILED;
     const sample = this.#sample(lease, result);
     if (stats?.duration) sample.duration = stats.duration;

@@ -51,7 +51,7 @@ export function failedOutcome({ code, message }: Failure): Outcome {
     $typeName: "legion.common.v1.Outcome",
     kind: {
       case: "failed",
-      value: { $typeName: "legion.common.v1.Failed", code, message, retryable: false },
+      value: { $typeName: "legion.common.v1.Failed", code, message, retryable: false, callerFault: false },
     },
   };
 }

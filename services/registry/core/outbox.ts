@@ -62,6 +62,11 @@ export class Outbox {
     return { assignments: all.assignments.splice(0, count), cancels, rejections };
   }
 
+  dropAssignments(): void {
+    this.#bytes -= total(this.#waiting.assignments, assignmentBytes);
+    this.#waiting.assignments = [];
+  }
+
   clear(): void {
     this.#waiting = empty();
     this.#bytes = 0;

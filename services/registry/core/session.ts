@@ -62,6 +62,8 @@ export class Session {
   phase: "active" | "suspended" | "over" = "active";
   /** Takes nothing new any more, because the agent or an operator said so. */
   draining = false;
+  /** It was ejected, and takes nothing new until then. */
+  restUntilMs: number | undefined;
   /** Takes nothing new here any more, because this Registry goes away. */
   #leaving = false;
   /** We do not read from it just now, so its silence means nothing. */
@@ -95,7 +97,8 @@ export class Session {
 
   /** How many attempts it takes at once, now. */
   get offeredSlots(): number {
-    return this.phase === "active" && !this.draining && !this.#leaving ? this.slots : 0;
+    const takesWork = !this.draining && !this.#leaving && this.restUntilMs === undefined;
+    return this.phase === "active" && takesWork ? this.slots : 0;
   }
 
   /** The frame that said hello, and was checked, counts as the first. */
@@ -144,11 +147,15 @@ export class Session {
     return refused === 0;
   }
 
-  /** Asks the agent to take nothing new. */
-  drain(drain: Drain): void {
+  /** Asks the agent to take nothing new. What no frame has carried yet is not the session's any more; true if there was any. */
+  drain(drain: Drain): boolean {
+    const held = this.attempts.size;
     if (drain.reconnect) this.#leaving = true;
     else this.draining = true;
     this.#drain = drain;
+    this.outbox.dropAssignments();
+    this.attempts.dropUndelivered();
+    return this.attempts.size < held;
   }
 
   get hasFrame(): boolean {

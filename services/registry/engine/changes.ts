@@ -5,6 +5,7 @@ import { legionError } from "#libs/rpc/errors.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { forgetTakeovers, takeoversTold } from "../sql/forget-takeovers.ts";
 import { pollChanges, type Takeover, type TakeoverKind } from "../sql/poll-changes.ts";
+import type { Rests } from "./rests.ts";
 import type { Sessions } from "./sessions.ts";
 import { unlessAway } from "#libs/db/unless-away.ts";
 
@@ -12,6 +13,7 @@ export interface ChangesOptions {
   readonly pool: ConnectionPool;
   readonly registryId: string;
   readonly sessions: Sessions;
+  readonly rests: Rests;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -42,10 +44,11 @@ export class Changes {
 
   async #poll(): Promise<void> {
     const { pool, registryId, sessions } = this.#options;
-    const changes = await pollChanges(pool, registryId, sessions.polledWeightEpoch, takeoverGraceMs);
+    const changes = await pollChanges(pool, registryId, sessions.weights.polledEpoch, takeoverGraceMs);
     for (const change of changes.weights.toSorted((a, b) => Number(a.weightEpoch - b.weightEpoch))) {
       sessions.setWeight(change, change.weight, change.weightEpoch);
     }
+    this.#options.rests.told(changes.rests);
     for (const { sessionId, reason } of changes.drains) {
       const live = sessions.find(sessionId);
       if (live !== undefined) sessions.drain(live, reason);

@@ -10,6 +10,8 @@ type RejectionReason = "UNKNOWN_ATTEMPT" | "LEASE_LOST" | "INVALID_OUTCOME" | "o
 /** What is counted for every frame is summed up here, and handed on once a tick: an addition instead of a label look-up. */
 export class RegistryMetrics {
   totals: AgentTotals = { total: 0, active: 0 };
+  /** Decisions about versions. */
+  readonly rollouts: Counter<"step">;
   readonly #ended: Counter<"cause">;
   readonly #hellos: Counter<"result">;
   readonly #sums: { flush(): void }[] = [];
@@ -21,6 +23,11 @@ export class RegistryMetrics {
 
   constructor(metrics: Metrics) {
     this.#ended = metrics.counter("sessions_ended_total", "Sessions that ended, by cause", ["cause"]);
+    this.rollouts = metrics.counter(
+      "rollout_steps_total",
+      "Decisions that changed a version's stage or weight, by step",
+      ["step"],
+    );
     this.#hellos = metrics.counter("hellos_total", "Hellos, by whether a session began, went on, or was refused", [
       "result",
     ]);

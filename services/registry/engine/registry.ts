@@ -11,6 +11,8 @@ import type { AgentStream } from "./live-session.ts";
 import { Presence } from "./presence.ts";
 import type { RegistryMetrics } from "./registry-metrics.ts";
 import { shuttingDown } from "./session-errors.ts";
+import { Rests } from "./rests.ts";
+import { Rollouts } from "./rollouts.ts";
 import { SessionStore } from "./session-store.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -41,6 +43,8 @@ export class Registry {
   readonly sessions: Sessions;
   readonly changes: Changes;
   readonly presence: Presence;
+  readonly rests: Rests;
+  readonly rollouts: Rollouts;
   readonly #options: RegistryOptions;
   /** Streams that have not said hello, and until when they may be silent. */
   readonly #silent = new Map<AgentStream, number>();
@@ -56,7 +60,16 @@ export class Registry {
     this.checkSchema = checkSchema;
     this.store = new SessionStore({ pool, registryId, clock, log });
     this.sessions = new Sessions({ registryId, limits, store: this.store, clock, log, metrics });
-    this.changes = new Changes({ pool, registryId, sessions: this.sessions, clock, log });
+    this.rests = new Rests(this.sessions, clock);
+    this.changes = new Changes({ pool, registryId, sessions: this.sessions, rests: this.rests, clock, log });
+    this.rollouts = new Rollouts({
+      pool,
+      clock,
+      log,
+      steps: metrics.rollouts,
+      changed: () => this.hintWeights(),
+      drain: (holder) => this.hint(holder),
+    });
     const swept = () => this.changes.ticker.nudge();
     this.presence = new Presence({ pool, registryId, leaseMs: limits.leaseMs, clock, log, swept });
   }
@@ -64,6 +77,7 @@ export class Registry {
   /** Everything that depends on time and touches no database. */
   tick(): void {
     this.sessions.tick();
+    this.rests.tick();
     this.metrics.flush();
     const nowMs = this.#options.clock.monotonic();
     for (const [stream, untilMs] of this.#silent) {
@@ -102,6 +116,12 @@ export class Registry {
   hint(payload: string): void {
     if (payload === this.registryId) this.changes.ticker.nudge();
     else this.#options.notifier.hint(hintChannel, payload);
+  }
+
+  /** Tells all Registries, this one included, that weights have changed. */
+  hintWeights(): void {
+    this.hint(weightsHint);
+    this.hint(this.registryId);
   }
 
   async listen(): Promise<void> {

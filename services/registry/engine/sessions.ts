@@ -34,7 +34,7 @@ export class Sessions implements HomesListener {
   readonly homes: Homes = new Homes(this);
   readonly #options: SessionsOptions;
   readonly #byId = new Map<string, LiveSession>();
-  readonly #weights = new Weights();
+  readonly weights: Weights = new Weights();
   readonly #awake: AwakeTime;
   readonly #acknowledger: Acknowledger;
   readonly #paused = new PausedReading();
@@ -57,10 +57,6 @@ export class Sessions implements HomesListener {
     return this.#byId.get(sessionId);
   }
 
-  get polledWeightEpoch(): bigint {
-    return this.#weights.polledEpoch;
-  }
-
   /** The row of a session is written: it begins, or goes on, on this stream. */
   open(stream: AgentStream, first: ConnectRequest, profile: Profile, slots: number, opened: Opened): LiveSession {
     const { registryId, limits } = this.#options;
@@ -69,7 +65,7 @@ export class Sessions implements HomesListener {
       this.end(known, "fenced", "a newer session of the agent began", fenced());
     }
     const refs = first.hello?.inFlight ?? [];
-    const weight = this.#weights.learn(profile, opened);
+    const weight = this.weights.learn(profile, opened);
     let live: LiveSession;
     let lost: { taskId: string; attempt: number }[] = [];
     if (known !== undefined && opened.resumed) {
@@ -125,15 +121,15 @@ export class Sessions implements HomesListener {
 
   /** Asks the agent to finish what it has and end. */
   drain(live: LiveSession, reason: string): void {
-    live.session.drain(drainOf(reason));
-    this.homes.update(live);
+    const dropped = live.session.drain(drainOf(reason));
+    this.homes[dropped ? "attach" : "update"](live);
     this.#save(live);
     this.deliverable(live);
   }
 
   setWeight(key: VersionKey, weight: number, weightEpoch: bigint): void {
-    if (weightEpoch > this.#weights.polledEpoch) this.#weights.polledEpoch = weightEpoch;
-    const current = this.#weights.learn(key, { weight, weightEpoch });
+    this.weights.polledThrough(weightEpoch);
+    const current = this.weights.learn(key, { weight, weightEpoch });
     for (const live of this.#byId.values()) {
       const { profile } = live.session;
       if (profile.version !== key.version || profile.name !== key.name || profile.namespace !== key.namespace) continue;
@@ -167,8 +163,8 @@ export class Sessions implements HomesListener {
 
   /** Asks the agent to go on at another Registry. */
   moveOn(live: LiveSession, reason: string): void {
-    live.session.drain(drainOf(reason, true));
-    this.homes.update(live);
+    const dropped = live.session.drain(drainOf(reason, true));
+    this.homes[dropped ? "attach" : "update"](live);
     this.deliverable(live);
   }
 

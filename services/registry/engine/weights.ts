@@ -18,6 +18,10 @@ export class Weights {
   /** The highest epoch that a poll has brought: all below it are known. */
   polledEpoch = 0n;
 
+  polledThrough(epoch: bigint): void {
+    if (epoch > this.polledEpoch) this.polledEpoch = epoch;
+  }
+
   /** @returns the weight that holds. */
   learn(key: VersionKey, heard: KnownWeight): number {
     const id = idOf(key);

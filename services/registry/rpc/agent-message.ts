@@ -23,6 +23,7 @@ export function agentMessage(row: AgentRow, sessions: Sessions): MessageInitShap
     ...(row.disconnect_time && { disconnectTime: timestampFromDate(row.disconnect_time) }),
     disconnectReason: row.disconnect_reason,
     sdk: row.sdk,
+    ...(row.rest_until && { restUntilTime: timestampFromDate(row.rest_until) }),
   };
 }
 

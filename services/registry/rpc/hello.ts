@@ -11,7 +11,7 @@ import { checkFirstFrame } from "../core/check-frame.ts";
 import type { Profile } from "../core/session.ts";
 import type { AgentStream, LiveSession } from "../engine/live-session.ts";
 import type { Registry } from "../engine/registry.ts";
-import type { Opening } from "../sql/open-sessions.ts";
+import type { Opened, Opening } from "../sql/open-sessions.ts";
 import { toConnectError } from "./connect-error.ts";
 
 /** Answers hello once its session's row is written. Never rejects: what is wrong ends the stream. */
@@ -31,9 +31,10 @@ export async function greet(
     await checkSchemas(registry, hello);
     const profile = profileOf(hello);
     held = registry.sessions.hold(hello.sessionId, profile);
-    const opened = await registry.store.open(openingOf(profile, hello));
+    const opened = await withWeight(registry, profile, await registry.store.open(openingOf(profile, hello)));
     registry.assertOpen();
     const live = registry.sessions.open(stream, first, profile, hello.slots || 1, opened);
+    if (opened.restMs > 0) registry.rests.rest(live, opened.restMs);
     registry.opened(opened);
     return live;
   } catch (thrown) {
@@ -46,6 +47,11 @@ export async function greet(
   } finally {
     span?.end();
   }
+}
+
+/** The first agent of a version waits for the decision about it. */
+async function withWeight(registry: Registry, profile: Profile, opened: Opened): Promise<Opened> {
+  return opened.isNewVersion ? { ...opened, weight: await registry.rollouts.admit(profile) } : opened;
 }
 
 async function checkSchemas(registry: Registry, { capabilities }: Hello): Promise<void> {

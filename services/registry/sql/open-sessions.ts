@@ -30,6 +30,10 @@ export interface Opened {
   readonly drainReason: string;
   readonly weight: number;
   readonly weightEpoch: bigint;
+  /** Nobody has decided about its version yet. */
+  readonly isNewVersion: boolean;
+  /** For how long the agent is to rest, in milliseconds; 0: not at all. */
+  readonly restMs: number;
 }
 
 interface Row {
@@ -43,6 +47,8 @@ interface Row {
   readonly drain_reason: string;
   readonly weight: number;
   readonly weight_epoch: bigint;
+  readonly is_new_version: boolean;
+  readonly rest_ms: number;
 }
 
 // A row that is inserted, not updated, has no previous registry. All rows are locked in the order of their keys, so that two
@@ -98,10 +104,13 @@ const statement = prepared<Row>(
     on conflict do nothing
   )
   select o.namespace, o.agent_id, o.session_id, o.epoch, o.previous_session_id, o.previous_registry_id, o.draining,
-         o.drain_reason, coalesce(v.weight, 100) as weight, coalesce(v.weight_epoch, 0) as weight_epoch
+         o.drain_reason, coalesce(v.weight, 100) as weight, coalesce(v.weight_epoch, 0) as weight_epoch,
+         coalesce(v.stage, 'new') = 'new' as is_new_version,
+         coalesce(extract(epoch from e.rest_until - now()) * 1000, 0)::float8 as rest_ms
   from hello h
   join opened o on o.namespace = h.namespace and o.agent_id = h.agent_id
-  left join versions v on v.namespace = h.namespace and v.name = h.name and v.version = h.version`,
+  left join versions v on v.namespace = h.namespace and v.name = h.name and v.version = h.version
+  left join ejections e on e.namespace = h.namespace and e.agent_id = h.agent_id and e.rest_until > now()`,
 );
 
 /**
@@ -144,5 +153,7 @@ function toOpened(row: Row | undefined): Opened | undefined {
     drainReason: row.drain_reason,
     weight: row.weight,
     weightEpoch: row.weight_epoch,
+    isNewVersion: row.is_new_version,
+    restMs: row.rest_ms,
   };
 }

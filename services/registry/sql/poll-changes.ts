@@ -26,14 +26,23 @@ export interface WeightChange {
   readonly weightEpoch: bigint;
 }
 
+export interface Rest {
+  readonly namespace: string;
+  readonly agentId: string;
+  /** 0: it is over. */
+  readonly restMs: number;
+  readonly epoch: bigint;
+}
+
 export interface Changes {
   readonly takeovers: Takeover[];
   readonly drains: DrainRequest[];
   readonly weights: WeightChange[];
+  readonly rests: Rest[];
 }
 
 interface Row {
-  readonly what: "takeover" | "drain" | "weight";
+  readonly what: "takeover" | "drain" | "weight" | "rest";
   readonly a: string;
   readonly b: string;
   readonly c: string;
@@ -55,12 +64,15 @@ const statement = prepared<Row>(
    from sessions where registry_id = $1::text::uuid and drain_pending
    union all
    select 'weight', namespace, name, version, weight, weight_epoch
-   from versions where weight_epoch > $2`,
+   from versions where weight_epoch > $2
+   union all
+   select 'rest', namespace, agent_id, '', greatest(0, extract(epoch from rest_until - now()) * 1000)::int4, epoch
+   from ejections where epoch > $2`,
 );
 
 /**
  * What others did that concerns this Registry: sessions of its own that were taken, and anybody's that were taken more than
- * `graceMs` ago without their holder having told; drains that operators asked for; weights changed since `weightEpoch`.
+ * `graceMs` ago without their holder having told; drains that operators asked for; weights changed, and agents told to rest, since `weightEpoch`.
  */
 export async function pollChanges(
   pool: ConnectionPool,
@@ -69,7 +81,7 @@ export async function pollChanges(
   graceMs: number,
 ): Promise<Changes> {
   const rows = await pool.run(statement, [registryId, weightEpoch, graceMs]);
-  const changes: Changes = { takeovers: [], drains: [], weights: [] };
+  const changes: Changes = { takeovers: [], drains: [], weights: [], rests: [] };
   for (const { what, a, b, c, number, epoch } of rows) {
     switch (what) {
       case "takeover":
@@ -86,6 +98,9 @@ export async function pollChanges(
         break;
       case "weight":
         changes.weights.push({ namespace: a, name: b, version: c, weight: number, weightEpoch: epoch });
+        break;
+      case "rest":
+        changes.rests.push({ namespace: a, agentId: b, restMs: number, epoch });
         break;
       default:
         throw new Error(`unknown change ${String(what satisfies never)}`);

@@ -11,6 +11,8 @@ export interface Subject {
 export interface Sample {
   readonly subjectId: number;
   readonly durationMs: number;
+  /** Since 1970, where it is known. It is not kept in rings. */
+  readonly endTimeMs?: number | undefined;
   /** The agent's fault. */
   readonly failed: boolean;
   /** Bytes; 0: unknown. */

@@ -7,10 +7,12 @@ import type { Watch } from "../watch.ts";
 
 const maxVerdicts = 1_000;
 
-/** The verdict on each version and capability by the executions of now; its time is when it became what it is. */
-export function listVerdicts(
+/** The verdict on each version and capability, in the replica that judges by the executions of now, in others of a second ago. */
+export async function listVerdicts(
   { namespace, name }: ListVerdictsRequest,
   watch: Watch,
-): MessageInitShape<typeof ListVerdictsResponseSchema> {
-  return { verdicts: watch.verdicts(namespace || "default", name, maxVerdicts) };
+): Promise<MessageInitShape<typeof ListVerdictsResponseSchema>> {
+  await watch.catchUp();
+  const judged = await watch.judged(namespace || "default", name, maxVerdicts);
+  return { verdicts: judged.map(({ verdict }) => verdict) };
 }

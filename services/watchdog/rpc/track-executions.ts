@@ -28,8 +28,9 @@ function executionOf(sample: ExecutionSample): Execution {
     subject: {
       namespace: storable(sample.namespace) || "default",
       agentId: storable(sample.agentId),
-      name: storable(sample.name),
-      version: storable(sample.version),
+      // As the Registry calls them.
+      name: storable(sample.name) || storable(sample.agentId),
+      version: storable(sample.version) || "0",
       capability: storable(sample.capability),
     },
     durationMs: Math.min(Number(seconds) * 1_000 + nanos / 1_000_000, maxDurationMs),

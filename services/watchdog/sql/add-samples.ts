@@ -12,7 +12,10 @@ export interface NewSample extends Sample {
 
 const statement = prepared<{ batch_id: string }>(
   "add-samples",
-  `with fresh as (
+  // One statement of all replicas at a time: samples become visible in the order of their ids, and whoever has read up to one
+  // has missed none.
+  `with turn as materialized (select pg_advisory_xact_lock(4702)),
+   fresh as (
      insert into batches (batch_id) select * from unnest($1::text[]) on conflict do nothing returning batch_id
    ),
    numbered as (
@@ -26,6 +29,7 @@ const statement = prepared<{ batch_id: string }>(
      from unnest(
        $2::int4[], $3::int4[], $4::int8[], $5::bool[], $6::int8[], $7::int8[], $8::int8[], $9::timestamptz[]
      ) as s (batch, subject_id, duration_us, failed, before, after, heap, end_time)
+     cross join turn
      where s.batch < 0 or s.batch + 1 in (select i from numbered)
    )
    select batch_id from fresh`,

@@ -15,6 +15,7 @@ interface Row {
   memory_before_bytes: bigint | null;
   memory_after_bytes: bigint | null;
   heap_after_collection_bytes: bigint | null;
+  end_time: Date | null;
 }
 
 export interface StoredSample extends Sample {
@@ -23,7 +24,7 @@ export interface StoredSample extends Sample {
 }
 
 const columns = `s.sample_id, s.subject_id, s.duration_us, s.failed, s.memory_before_bytes, s.memory_after_bytes,
-  s.heap_after_collection_bytes, u.namespace, u.agent_id, u.name, u.version, u.capability`;
+  s.heap_after_collection_bytes, s.end_time, u.namespace, u.agent_id, u.name, u.version, u.capability`;
 
 const page = prepared<Row>(
   "read-samples",
@@ -81,5 +82,6 @@ function fromRow(row: Row): StoredSample {
     memoryBeforeBytes: Number(row.memory_before_bytes ?? 0),
     memoryAfterBytes: Number(row.memory_after_bytes ?? 0),
     heapAfterCollectionBytes: Number(row.heap_after_collection_bytes ?? 0),
+    endTimeMs: row.end_time?.getTime(),
   };
 }

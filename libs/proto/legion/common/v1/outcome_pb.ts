@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/common/v1/outcome.proto.
  */
 export const file_legion_common_v1_outcome: GenFile = /*@__PURE__*/
-  fileDesc("Ch5sZWdpb24vY29tbW9uL3YxL291dGNvbWUucHJvdG8SEGxlZ2lvbi5jb21tb24udjEipgEKB091dGNvbWUSMAoJY29tcGxldGVkGAEgASgLMhsubGVnaW9uLmNvbW1vbi52MS5Db21wbGV0ZWRIABIqCgZmYWlsZWQYAiABKAsyGC5sZWdpb24uY29tbW9uLnYxLkZhaWxlZEgAEi4KCGNhbmNlbGVkGAMgASgLMhoubGVnaW9uLmNvbW1vbi52MS5DYW5jZWxlZEgAQg0KBGtpbmQSBbpIAggBIjYKCUNvbXBsZXRlZBIpCgZyZXN1bHQYASABKAsyGS5sZWdpb24uY29tbW9uLnYxLlBheWxvYWQipgEKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIEj4KC3JldHJ5X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABIqCgdkZXRhaWxzGAUgASgLMhkubGVnaW9uLmNvbW1vbi52MS5QYXlsb2FkIhoKCENhbmNlbGVkEg4KBnJlYXNvbhgBIAEoCWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_legion_common_v1_payload]);
+  fileDesc("Ch5sZWdpb24vY29tbW9uL3YxL291dGNvbWUucHJvdG8SEGxlZ2lvbi5jb21tb24udjEipgEKB091dGNvbWUSMAoJY29tcGxldGVkGAEgASgLMhsubGVnaW9uLmNvbW1vbi52MS5Db21wbGV0ZWRIABIqCgZmYWlsZWQYAiABKAsyGC5sZWdpb24uY29tbW9uLnYxLkZhaWxlZEgAEi4KCGNhbmNlbGVkGAMgASgLMhoubGVnaW9uLmNvbW1vbi52MS5DYW5jZWxlZEgAQg0KBGtpbmQSBbpIAggBIjYKCUNvbXBsZXRlZBIpCgZyZXN1bHQYASABKAsyGS5sZWdpb24uY29tbW9uLnYxLlBheWxvYWQivAEKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIEj4KC3JldHJ5X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABIqCgdkZXRhaWxzGAUgASgLMhkubGVnaW9uLmNvbW1vbi52MS5QYXlsb2FkEhQKDGNhbGxlcl9mYXVsdBgGIAEoCCIaCghDYW5jZWxlZBIOCgZyZWFzb24YASABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_legion_common_v1_payload]);
 
 /**
  * How an attempt, and in the end a task, came out. Exactly one outcome is recorded for a task.
@@ -125,6 +125,14 @@ export type Failed = Message<"legion.common.v1.Failed"> & {
    * @generated from field: legion.common.v1.Payload details = 5;
    */
   details?: Payload | undefined;
+
+  /**
+   * The failure is the caller's doing (input that makes no sense, say), and no mark against the agent: the Watchdog does not
+   * count the execution.
+   *
+   * @generated from field: bool caller_fault = 6;
+   */
+  callerFault: boolean;
 };
 
 /**

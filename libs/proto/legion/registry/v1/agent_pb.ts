@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file legion/registry/v1/agent.proto.
  */
 export const file_legion_registry_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("Ch5sZWdpb24vcmVnaXN0cnkvdjEvYWdlbnQucHJvdG8SEmxlZ2lvbi5yZWdpc3RyeS52MSKeAwoFQWdlbnQSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHdmVyc2lvbhgEIAEoCRI0CgxjYXBhYmlsaXRpZXMYBSADKAsyHi5sZWdpb24ucmVnaXN0cnkudjEuQ2FwYWJpbGl0eRInCgZsYWJlbHMYBiADKAsyFy5sZWdpb24uY29tbW9uLnYxLkxhYmVsEi0KBXN0YXRlGAcgASgOMh4ubGVnaW9uLnJlZ2lzdHJ5LnYxLkFnZW50U3RhdGUSEgoKc2Vzc2lvbl9pZBgIIAEoCRINCgVzbG90cxgJIAEoDRIRCglpbl9mbGlnaHQYCiABKA0SMAoMY29ubmVjdF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9kaXNjb25uZWN0X3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEWRpc2Nvbm5lY3RfcmVhc29uGA0gASgJEgsKA3NkaxgOIAEoCSqUAQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX0FDVElWRRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISGQoVQUdFTlRfU1RBVEVfU1VTUEVOREVEEAMSHAoYQUdFTlRfU1RBVEVfRElTQ09OTkVDVEVEEARiBnByb3RvMw", [file_google_protobuf_timestamp, file_legion_common_v1_label, file_legion_registry_v1_capability]);
+  fileDesc("Ch5sZWdpb24vcmVnaXN0cnkvdjEvYWdlbnQucHJvdG8SEmxlZ2lvbi5yZWdpc3RyeS52MSLTAwoFQWdlbnQSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHdmVyc2lvbhgEIAEoCRI0CgxjYXBhYmlsaXRpZXMYBSADKAsyHi5sZWdpb24ucmVnaXN0cnkudjEuQ2FwYWJpbGl0eRInCgZsYWJlbHMYBiADKAsyFy5sZWdpb24uY29tbW9uLnYxLkxhYmVsEi0KBXN0YXRlGAcgASgOMh4ubGVnaW9uLnJlZ2lzdHJ5LnYxLkFnZW50U3RhdGUSEgoKc2Vzc2lvbl9pZBgIIAEoCRINCgVzbG90cxgJIAEoDRIRCglpbl9mbGlnaHQYCiABKA0SMAoMY29ubmVjdF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9kaXNjb25uZWN0X3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEWRpc2Nvbm5lY3RfcmVhc29uGA0gASgJEgsKA3NkaxgOIAEoCRIzCg9yZXN0X3VudGlsX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKpQBCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfQUNUSVZFEAESGAoUQUdFTlRfU1RBVEVfRFJBSU5JTkcQAhIZChVBR0VOVF9TVEFURV9TVVNQRU5ERUQQAxIcChhBR0VOVF9TVEFURV9ESVNDT05ORUNURUQQBGIGcHJvdG8z", [file_google_protobuf_timestamp, file_legion_common_v1_label, file_legion_registry_v1_capability]);
 
 /**
  * An agent as the Registry knows it. It is remembered after its session ends.
@@ -121,6 +121,13 @@ export type Agent = Message<"legion.registry.v1.Agent"> & {
    * @generated from field: string sdk = 14;
    */
   sdk: string;
+
+  /**
+   * It is given nothing new until then. Absent: it does not rest.
+   *
+   * @generated from field: google.protobuf.Timestamp rest_until_time = 15;
+   */
+  restUntilTime?: Timestamp | undefined;
 };
 
 /**

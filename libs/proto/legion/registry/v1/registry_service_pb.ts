@@ -5,11 +5,13 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Agent, AgentState } from "./agent_pb.ts";
 import { file_legion_registry_v1_agent } from "./agent_pb.ts";
 import type { ConnectRequestSchema, ConnectResponseSchema } from "./session_pb.ts";
 import { file_legion_registry_v1_session } from "./session_pb.ts";
-import type { Version } from "./version_pb.ts";
+import type { RolloutPolicy, Version } from "./version_pb.ts";
 import { file_legion_registry_v1_version } from "./version_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/registry/v1/registry_service.proto.
  */
 export const file_legion_registry_v1_registry_service: GenFile = /*@__PURE__*/
-  fileDesc("CilsZWdpb24vcmVnaXN0cnkvdjEvcmVnaXN0cnlfc2VydmljZS5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxIuABChFMaXN0QWdlbnRzUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhwKCmNhcGFiaWxpdHkYAiABKAlCCLpIBXIDKIABEj0KBnN0YXRlcxgDIAMoDjIeLmxlZ2lvbi5yZWdpc3RyeS52MS5BZ2VudFN0YXRlQg26SAqSAQciBYIBAhABEhsKCXBhZ2Vfc2l6ZRgEIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgFIAEoCUIIukgFcgMogAgihQEKEkxpc3RBZ2VudHNSZXNwb25zZRIpCgZhZ2VudHMYASADKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHRvdGFsX2FnZW50cxgDIAEoDRIVCg1hY3RpdmVfYWdlbnRzGAQgASgNImQKD0dldEFnZW50UmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhwKCGFnZW50X2lkGAIgASgJQgq6SAdyBRABKIABIjwKEEdldEFnZW50UmVzcG9uc2USKAoFYWdlbnQYASABKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQigAEKEURyYWluQWdlbnRSZXF1ZXN0EjMKCW5hbWVzcGFjZRgBIAEoCUIgukgdchsoPzIXXihbYS16MC05XVthLXowLTktXSopPyQSHAoIYWdlbnRfaWQYAiABKAlCCrpIB3IFEAEogAESGAoGcmVhc29uGAMgASgJQgi6SAVyAyiACCI+ChJEcmFpbkFnZW50UmVzcG9uc2USKAoFYWdlbnQYASABKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQiYgoTTGlzdFZlcnNpb25zUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhYKBG5hbWUYAiABKAlCCLpIBXIDKIABIkUKFExpc3RWZXJzaW9uc1Jlc3BvbnNlEi0KCHZlcnNpb25zGAEgAygLMhsubGVnaW9uLnJlZ2lzdHJ5LnYxLlZlcnNpb24inwEKF1NldFZlcnNpb25XZWlnaHRSZXF1ZXN0EjMKCW5hbWVzcGFjZRgBIAEoCUIgukgdchsoPzIXXihbYS16MC05XVthLXowLTktXSopPyQSGAoEbmFtZRgCIAEoCUIKukgHcgUQASiAARIbCgd2ZXJzaW9uGAMgASgJQgq6SAdyBRABKIABEhgKBndlaWdodBgEIAEoDUIIukgFKgMY6AciSAoYU2V0VmVyc2lvbldlaWdodFJlc3BvbnNlEiwKB3ZlcnNpb24YASABKAsyGy5sZWdpb24ucmVnaXN0cnkudjEuVmVyc2lvbjLMBAoPUmVnaXN0cnlTZXJ2aWNlElYKB0Nvbm5lY3QSIi5sZWdpb24ucmVnaXN0cnkudjEuQ29ubmVjdFJlcXVlc3QaIy5sZWdpb24ucmVnaXN0cnkudjEuQ29ubmVjdFJlc3BvbnNlKAEwARJbCgpMaXN0QWdlbnRzEiUubGVnaW9uLnJlZ2lzdHJ5LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiYubGVnaW9uLnJlZ2lzdHJ5LnYxLkxpc3RBZ2VudHNSZXNwb25zZRJVCghHZXRBZ2VudBIjLmxlZ2lvbi5yZWdpc3RyeS52MS5HZXRBZ2VudFJlcXVlc3QaJC5sZWdpb24ucmVnaXN0cnkudjEuR2V0QWdlbnRSZXNwb25zZRJbCgpEcmFpbkFnZW50EiUubGVnaW9uLnJlZ2lzdHJ5LnYxLkRyYWluQWdlbnRSZXF1ZXN0GiYubGVnaW9uLnJlZ2lzdHJ5LnYxLkRyYWluQWdlbnRSZXNwb25zZRJhCgxMaXN0VmVyc2lvbnMSJy5sZWdpb24ucmVnaXN0cnkudjEuTGlzdFZlcnNpb25zUmVxdWVzdBooLmxlZ2lvbi5yZWdpc3RyeS52MS5MaXN0VmVyc2lvbnNSZXNwb25zZRJtChBTZXRWZXJzaW9uV2VpZ2h0EisubGVnaW9uLnJlZ2lzdHJ5LnYxLlNldFZlcnNpb25XZWlnaHRSZXF1ZXN0GiwubGVnaW9uLnJlZ2lzdHJ5LnYxLlNldFZlcnNpb25XZWlnaHRSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_legion_registry_v1_agent, file_legion_registry_v1_session, file_legion_registry_v1_version]);
+  fileDesc("CilsZWdpb24vcmVnaXN0cnkvdjEvcmVnaXN0cnlfc2VydmljZS5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxIuABChFMaXN0QWdlbnRzUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhwKCmNhcGFiaWxpdHkYAiABKAlCCLpIBXIDKIABEj0KBnN0YXRlcxgDIAMoDjIeLmxlZ2lvbi5yZWdpc3RyeS52MS5BZ2VudFN0YXRlQg26SAqSAQciBYIBAhABEhsKCXBhZ2Vfc2l6ZRgEIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgFIAEoCUIIukgFcgMogAgihQEKEkxpc3RBZ2VudHNSZXNwb25zZRIpCgZhZ2VudHMYASADKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHRvdGFsX2FnZW50cxgDIAEoDRIVCg1hY3RpdmVfYWdlbnRzGAQgASgNImQKD0dldEFnZW50UmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhwKCGFnZW50X2lkGAIgASgJQgq6SAdyBRABKIABIjwKEEdldEFnZW50UmVzcG9uc2USKAoFYWdlbnQYASABKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQigAEKEURyYWluQWdlbnRSZXF1ZXN0EjMKCW5hbWVzcGFjZRgBIAEoCUIgukgdchsoPzIXXihbYS16MC05XVthLXowLTktXSopPyQSHAoIYWdlbnRfaWQYAiABKAlCCrpIB3IFEAEogAESGAoGcmVhc29uGAMgASgJQgi6SAVyAyiACCI+ChJEcmFpbkFnZW50UmVzcG9uc2USKAoFYWdlbnQYASABKAsyGS5sZWdpb24ucmVnaXN0cnkudjEuQWdlbnQiYgoTTGlzdFZlcnNpb25zUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhYKBG5hbWUYAiABKAlCCLpIBXIDKIABInoKFExpc3RWZXJzaW9uc1Jlc3BvbnNlEi0KCHZlcnNpb25zGAEgAygLMhsubGVnaW9uLnJlZ2lzdHJ5LnYxLlZlcnNpb24SMwoIcG9saWNpZXMYAiADKAsyIS5sZWdpb24ucmVnaXN0cnkudjEuUm9sbG91dFBvbGljeSKfAQoXU2V0VmVyc2lvbldlaWdodFJlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIYCgRuYW1lGAIgASgJQgq6SAdyBRABKIABEhsKB3ZlcnNpb24YAyABKAlCCrpIB3IFEAEogAESGAoGd2VpZ2h0GAQgASgNQgi6SAUqAxjoByJIChhTZXRWZXJzaW9uV2VpZ2h0UmVzcG9uc2USLAoHdmVyc2lvbhgBIAEoCzIbLmxlZ2lvbi5yZWdpc3RyeS52MS5WZXJzaW9uIoMBChVQcm9tb3RlVmVyc2lvblJlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIYCgRuYW1lGAIgASgJQgq6SAdyBRABKIABEhsKB3ZlcnNpb24YAyABKAlCCrpIB3IFEAEogAEiRgoWUHJvbW90ZVZlcnNpb25SZXNwb25zZRIsCgd2ZXJzaW9uGAEgASgLMhsubGVnaW9uLnJlZ2lzdHJ5LnYxLlZlcnNpb24iuAEKFUFkdmFuY2VWZXJzaW9uUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEogAESGwoHdmVyc2lvbhgDIAEoCUIKukgHcgUQASiAARIZCghyZXZpc2lvbhgEIAEoBEIHukgEMgIoARIYCgZyZWFzb24YBSABKAlCCLpIBXIDKIAIIkYKFkFkdmFuY2VWZXJzaW9uUmVzcG9uc2USLAoHdmVyc2lvbhgBIAEoCzIbLmxlZ2lvbi5yZWdpc3RyeS52MS5WZXJzaW9uIpYCChFCYXJWZXJzaW9uUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEogAESGwoHdmVyc2lvbhgDIAEoCUIKukgHcgUQASiAARIYCgZyZWFzb24YBCABKAlCCLpIBXIDKIAIEhwKC2luY2lkZW50X2lkGAUgASgJQge6SARyAihAEhAKCHJldmlzaW9uGAYgASgEEhoKCW1heF9zaGFyZRgHIAEoDUIHukgEKgIYZBIgCgZub3RfdG8YCCADKAlCELpIDZIBChDoByIFcgMogAESDQoFZm9yY2UYCSABKAgiXgoSQmFyVmVyc2lvblJlc3BvbnNlEiwKB3ZlcnNpb24YASABKAsyGy5sZWdpb24ucmVnaXN0cnkudjEuVmVyc2lvbhIaChJyZW1haW5pbmdfc2Vzc2lvbnMYAiABKA0iVAoXU2V0Um9sbG91dFBvbGljeVJlcXVlc3QSOQoGcG9saWN5GAEgASgLMiEubGVnaW9uLnJlZ2lzdHJ5LnYxLlJvbGxvdXRQb2xpY3lCBrpIA8gBASJNChhTZXRSb2xsb3V0UG9saWN5UmVzcG9uc2USMQoGcG9saWN5GAEgASgLMiEubGVnaW9uLnJlZ2lzdHJ5LnYxLlJvbGxvdXRQb2xpY3ki9gEKEUVqZWN0QWdlbnRSZXF1ZXN0EjMKCW5hbWVzcGFjZRgBIAEoCUIgukgdchsoPzIXXihbYS16MC05XVthLXowLTktXSopPyQSHAoIYWdlbnRfaWQYAiABKAlCCrpIB3IFEAEogAESOgoEcmVzdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOyAEBqgEIIgQIgKMFMgASGAoGcmVhc29uGAQgASgJQgi6SAVyAyiACBIcCgtpbmNpZGVudF9pZBgFIAEoCUIHukgEcgIoQBIaCgltYXhfc2hhcmUYBiABKA1CB7pIBCoCGGQiPgoSRWplY3RBZ2VudFJlc3BvbnNlEigKBWFnZW50GAEgASgLMhkubGVnaW9uLnJlZ2lzdHJ5LnYxLkFnZW50MscICg9SZWdpc3RyeVNlcnZpY2USVgoHQ29ubmVjdBIiLmxlZ2lvbi5yZWdpc3RyeS52MS5Db25uZWN0UmVxdWVzdBojLmxlZ2lvbi5yZWdpc3RyeS52MS5Db25uZWN0UmVzcG9uc2UoATABElsKCkxpc3RBZ2VudHMSJS5sZWdpb24ucmVnaXN0cnkudjEuTGlzdEFnZW50c1JlcXVlc3QaJi5sZWdpb24ucmVnaXN0cnkudjEuTGlzdEFnZW50c1Jlc3BvbnNlElUKCEdldEFnZW50EiMubGVnaW9uLnJlZ2lzdHJ5LnYxLkdldEFnZW50UmVxdWVzdBokLmxlZ2lvbi5yZWdpc3RyeS52MS5HZXRBZ2VudFJlc3BvbnNlElsKCkRyYWluQWdlbnQSJS5sZWdpb24ucmVnaXN0cnkudjEuRHJhaW5BZ2VudFJlcXVlc3QaJi5sZWdpb24ucmVnaXN0cnkudjEuRHJhaW5BZ2VudFJlc3BvbnNlEmEKDExpc3RWZXJzaW9ucxInLmxlZ2lvbi5yZWdpc3RyeS52MS5MaXN0VmVyc2lvbnNSZXF1ZXN0GigubGVnaW9uLnJlZ2lzdHJ5LnYxLkxpc3RWZXJzaW9uc1Jlc3BvbnNlEm0KEFNldFZlcnNpb25XZWlnaHQSKy5sZWdpb24ucmVnaXN0cnkudjEuU2V0VmVyc2lvbldlaWdodFJlcXVlc3QaLC5sZWdpb24ucmVnaXN0cnkudjEuU2V0VmVyc2lvbldlaWdodFJlc3BvbnNlEmcKDlByb21vdGVWZXJzaW9uEikubGVnaW9uLnJlZ2lzdHJ5LnYxLlByb21vdGVWZXJzaW9uUmVxdWVzdBoqLmxlZ2lvbi5yZWdpc3RyeS52MS5Qcm9tb3RlVmVyc2lvblJlc3BvbnNlEmcKDkFkdmFuY2VWZXJzaW9uEikubGVnaW9uLnJlZ2lzdHJ5LnYxLkFkdmFuY2VWZXJzaW9uUmVxdWVzdBoqLmxlZ2lvbi5yZWdpc3RyeS52MS5BZHZhbmNlVmVyc2lvblJlc3BvbnNlElsKCkJhclZlcnNpb24SJS5sZWdpb24ucmVnaXN0cnkudjEuQmFyVmVyc2lvblJlcXVlc3QaJi5sZWdpb24ucmVnaXN0cnkudjEuQmFyVmVyc2lvblJlc3BvbnNlEm0KEFNldFJvbGxvdXRQb2xpY3kSKy5sZWdpb24ucmVnaXN0cnkudjEuU2V0Um9sbG91dFBvbGljeVJlcXVlc3QaLC5sZWdpb24ucmVnaXN0cnkudjEuU2V0Um9sbG91dFBvbGljeVJlc3BvbnNlElsKCkVqZWN0QWdlbnQSJS5sZWdpb24ucmVnaXN0cnkudjEuRWplY3RBZ2VudFJlcXVlc3QaJi5sZWdpb24ucmVnaXN0cnkudjEuRWplY3RBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_legion_registry_v1_agent, file_legion_registry_v1_session, file_legion_registry_v1_version]);
 
 /**
  * Which agents to list.
@@ -255,6 +257,13 @@ export type ListVersionsResponse = Message<"legion.registry.v1.ListVersionsRespo
    * @generated from field: repeated legion.registry.v1.Version versions = 1;
    */
   versions: Version[];
+
+  /**
+   * The policies of these names, where they were set.
+   *
+   * @generated from field: repeated legion.registry.v1.RolloutPolicy policies = 2;
+   */
+  policies: RolloutPolicy[];
 };
 
 /**
@@ -328,6 +337,359 @@ export const SetVersionWeightResponseSchema: GenMessage<SetVersionWeightResponse
   messageDesc(file_legion_registry_v1_registry_service, 9);
 
 /**
+ * Which version is to be the current one.
+ *
+ * @generated from message legion.registry.v1.PromoteVersionRequest
+ */
+export type PromoteVersionRequest = Message<"legion.registry.v1.PromoteVersionRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agents' name. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The version. Required.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message legion.registry.v1.PromoteVersionRequest.
+ * Use `create(PromoteVersionRequestSchema)` to create a new message.
+ */
+export const PromoteVersionRequestSchema: GenMessage<PromoteVersionRequest> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 10);
+
+/**
+ * The version, as it is now.
+ *
+ * @generated from message legion.registry.v1.PromoteVersionResponse
+ */
+export type PromoteVersionResponse = Message<"legion.registry.v1.PromoteVersionResponse"> & {
+  /**
+   * The version.
+   *
+   * @generated from field: legion.registry.v1.Version version = 1;
+   */
+  version?: Version | undefined;
+};
+
+/**
+ * Describes the message legion.registry.v1.PromoteVersionResponse.
+ * Use `create(PromoteVersionResponseSchema)` to create a new message.
+ */
+export const PromoteVersionResponseSchema: GenMessage<PromoteVersionResponse> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 11);
+
+/**
+ * Which canary has passed its stage.
+ *
+ * @generated from message legion.registry.v1.AdvanceVersionRequest
+ */
+export type AdvanceVersionRequest = Message<"legion.registry.v1.AdvanceVersionRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agents' name. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The version. Required.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * The revision that this was decided about. Required.
+   *
+   * @generated from field: uint64 revision = 4;
+   */
+  revision: bigint;
+
+  /**
+   * Why, for people. At most 1 KiB.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message legion.registry.v1.AdvanceVersionRequest.
+ * Use `create(AdvanceVersionRequestSchema)` to create a new message.
+ */
+export const AdvanceVersionRequestSchema: GenMessage<AdvanceVersionRequest> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 12);
+
+/**
+ * The version, as it is now.
+ *
+ * @generated from message legion.registry.v1.AdvanceVersionResponse
+ */
+export type AdvanceVersionResponse = Message<"legion.registry.v1.AdvanceVersionResponse"> & {
+  /**
+   * The version.
+   *
+   * @generated from field: legion.registry.v1.Version version = 1;
+   */
+  version?: Version | undefined;
+};
+
+/**
+ * Describes the message legion.registry.v1.AdvanceVersionResponse.
+ * Use `create(AdvanceVersionResponseSchema)` to create a new message.
+ */
+export const AdvanceVersionResponseSchema: GenMessage<AdvanceVersionResponse> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 13);
+
+/**
+ * Which version is to be taken out.
+ *
+ * @generated from message legion.registry.v1.BarVersionRequest
+ */
+export type BarVersionRequest = Message<"legion.registry.v1.BarVersionRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agents' name. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The version. Required.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * Why, for people; its agents are told. At most 1 KiB.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * The Watchdog's incident. Empty: a person asks.
+   *
+   * @generated from field: string incident_id = 5;
+   */
+  incidentId: string;
+
+  /**
+   * The revision that this was decided about; not looked at once the version is barred by this incident. 0: whichever it is.
+   *
+   * @generated from field: uint64 revision = 6;
+   */
+  revision: bigint;
+
+  /**
+   * At most this share of the live sessions of the name drains at once, in percent, but one at least. While sessions are left
+   * that were not yet told, the version keeps a weight of 1, so that what the other versions have no slot for is done.
+   * 0 means 100: all at once.
+   *
+   * @generated from field: uint32 max_share = 7;
+   */
+  maxShare: number;
+
+  /**
+   * Versions of the name that are not to take the work over, because they are bad themselves, or not proven.
+   *
+   * @generated from field: repeated string not_to = 8;
+   */
+  notTo: string[];
+
+  /**
+   * Also if no other version can take the work over: it waits then.
+   *
+   * @generated from field: bool force = 9;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message legion.registry.v1.BarVersionRequest.
+ * Use `create(BarVersionRequestSchema)` to create a new message.
+ */
+export const BarVersionRequestSchema: GenMessage<BarVersionRequest> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 14);
+
+/**
+ * How far it is.
+ *
+ * @generated from message legion.registry.v1.BarVersionResponse
+ */
+export type BarVersionResponse = Message<"legion.registry.v1.BarVersionResponse"> & {
+  /**
+   * The version.
+   *
+   * @generated from field: legion.registry.v1.Version version = 1;
+   */
+  version?: Version | undefined;
+
+  /**
+   * Sessions that are still to be told to drain: call again.
+   *
+   * @generated from field: uint32 remaining_sessions = 2;
+   */
+  remainingSessions: number;
+};
+
+/**
+ * Describes the message legion.registry.v1.BarVersionResponse.
+ * Use `create(BarVersionResponseSchema)` to create a new message.
+ */
+export const BarVersionResponseSchema: GenMessage<BarVersionResponse> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 15);
+
+/**
+ * How versions of a name follow each other.
+ *
+ * @generated from message legion.registry.v1.SetRolloutPolicyRequest
+ */
+export type SetRolloutPolicyRequest = Message<"legion.registry.v1.SetRolloutPolicyRequest"> & {
+  /**
+   * The policy. Required, with its name. The default one is forgotten: it holds for every name that has no other.
+   *
+   * @generated from field: legion.registry.v1.RolloutPolicy policy = 1;
+   */
+  policy?: RolloutPolicy | undefined;
+};
+
+/**
+ * Describes the message legion.registry.v1.SetRolloutPolicyRequest.
+ * Use `create(SetRolloutPolicyRequestSchema)` to create a new message.
+ */
+export const SetRolloutPolicyRequestSchema: GenMessage<SetRolloutPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 16);
+
+/**
+ * The policy is set.
+ *
+ * @generated from message legion.registry.v1.SetRolloutPolicyResponse
+ */
+export type SetRolloutPolicyResponse = Message<"legion.registry.v1.SetRolloutPolicyResponse"> & {
+  /**
+   * The policy, with its defaults filled in.
+   *
+   * @generated from field: legion.registry.v1.RolloutPolicy policy = 1;
+   */
+  policy?: RolloutPolicy | undefined;
+};
+
+/**
+ * Describes the message legion.registry.v1.SetRolloutPolicyResponse.
+ * Use `create(SetRolloutPolicyResponseSchema)` to create a new message.
+ */
+export const SetRolloutPolicyResponseSchema: GenMessage<SetRolloutPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 17);
+
+/**
+ * Which agent is to rest.
+ *
+ * @generated from message legion.registry.v1.EjectAgentRequest
+ */
+export type EjectAgentRequest = Message<"legion.registry.v1.EjectAgentRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agent. Required.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * For how long, from now. 0: its rest ends now. At most 24 h. Required.
+   *
+   * @generated from field: google.protobuf.Duration rest = 3;
+   */
+  rest?: Duration | undefined;
+
+  /**
+   * Why, for people. At most 1 KiB.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * The Watchdog's incident; the same incident again changes nothing. Empty: a person asks.
+   *
+   * @generated from field: string incident_id = 5;
+   */
+  incidentId: string;
+
+  /**
+   * At most this share of the live agents of the name rests at a time, in percent; and never all that are left of its
+   * version's. 0 means 100, without that second bound.
+   *
+   * @generated from field: uint32 max_share = 6;
+   */
+  maxShare: number;
+};
+
+/**
+ * Describes the message legion.registry.v1.EjectAgentRequest.
+ * Use `create(EjectAgentRequestSchema)` to create a new message.
+ */
+export const EjectAgentRequestSchema: GenMessage<EjectAgentRequest> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 18);
+
+/**
+ * The agent, as it is now.
+ *
+ * @generated from message legion.registry.v1.EjectAgentResponse
+ */
+export type EjectAgentResponse = Message<"legion.registry.v1.EjectAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: legion.registry.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * Describes the message legion.registry.v1.EjectAgentResponse.
+ * Use `create(EjectAgentResponseSchema)` to create a new message.
+ */
+export const EjectAgentResponseSchema: GenMessage<EjectAgentResponse> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_registry_service, 19);
+
+/**
  * Knows the agents: who they are, what they can do, whether they are there.
  *
  * @generated from service legion.registry.v1.RegistryService
@@ -389,8 +751,9 @@ export const RegistryService: GenService<{
     output: typeof ListVersionsResponseSchema;
   },
   /**
-   * Sets a version's share of the assignments. Takes effect on all replicas within a second. `NOT_FOUND` if no agent of that
-   * name and version was ever seen.
+   * Sets a version's share of the assignments by hand: its stage is `FIXED` from then on, and the current version gets what is
+   * left of 100. Takes effect on all replicas within a second. `NOT_FOUND` if no agent of that name and version was ever
+   * seen, `FAILED_PRECONDITION` (`VERSION_BARRED`) for a weight above 0 if it is barred: promote it first.
    *
    * @generated from rpc legion.registry.v1.RegistryService.SetVersionWeight
    */
@@ -398,6 +761,61 @@ export const RegistryService: GenService<{
     methodKind: "unary";
     input: typeof SetVersionWeightRequestSchema;
     output: typeof SetVersionWeightResponseSchema;
+  },
+  /**
+   * Makes a version the current one, with all the work, barred or not; the others stand by. For people: the Watchdog never
+   * does it. `NOT_FOUND` if the version was never seen.
+   *
+   * @generated from rpc legion.registry.v1.RegistryService.PromoteVersion
+   */
+  promoteVersion: {
+    methodKind: "unary";
+    input: typeof PromoteVersionRequestSchema;
+    output: typeof PromoteVersionResponseSchema;
+  },
+  /**
+   * Brings a canary to the next stage of its policy, after the last one to `CURRENT`. For the Watchdog. `NOT_FOUND`,
+   * `ABORTED` (`VERSION_CHANGED`) if it is not at that revision any more.
+   *
+   * @generated from rpc legion.registry.v1.RegistryService.AdvanceVersion
+   */
+  advanceVersion: {
+    methodKind: "unary";
+    input: typeof AdvanceVersionRequestSchema;
+    output: typeof AdvanceVersionResponseSchema;
+  },
+  /**
+   * Takes a version out: nothing new is given to it and its sessions are told to drain, until a person promotes it. Repeating
+   * it goes on with what is left. `FAILED_PRECONDITION` (`LAST_HEALTHY_VERSION`) if no other version that may work has a
+   * session; nothing is changed then. `NOT_FOUND`, `ABORTED` (`VERSION_CHANGED`).
+   *
+   * @generated from rpc legion.registry.v1.RegistryService.BarVersion
+   */
+  barVersion: {
+    methodKind: "unary";
+    input: typeof BarVersionRequestSchema;
+    output: typeof BarVersionResponseSchema;
+  },
+  /**
+   * Says how versions of a name follow each other. Versions that are on their way keep their weights.
+   *
+   * @generated from rpc legion.registry.v1.RegistryService.SetRolloutPolicy
+   */
+  setRolloutPolicy: {
+    methodKind: "unary";
+    input: typeof SetRolloutPolicyRequestSchema;
+    output: typeof SetRolloutPolicyResponseSchema;
+  },
+  /**
+   * Gives an agent nothing new for a while; it finishes what it holds and stays connected. Holds also for its next sessions.
+   * `NOT_FOUND`, `FAILED_PRECONDITION` (`TOO_MANY_EJECTED`) if too many of the name would rest.
+   *
+   * @generated from rpc legion.registry.v1.RegistryService.EjectAgent
+   */
+  ejectAgent: {
+    methodKind: "unary";
+    input: typeof EjectAgentRequestSchema;
+    output: typeof EjectAgentResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_legion_registry_v1_registry_service, 0);

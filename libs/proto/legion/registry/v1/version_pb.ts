@@ -2,17 +2,18 @@
 // @generated from file legion/registry/v1/version.proto (package legion.registry.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file legion/registry/v1/version.proto.
  */
 export const file_legion_registry_v1_version: GenFile = /*@__PURE__*/
-  fileDesc("CiBsZWdpb24vcmVnaXN0cnkvdjEvdmVyc2lvbi5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxIpIBCgdWZXJzaW9uEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGd2VpZ2h0GAQgASgNEhAKCHNlc3Npb25zGAUgASgNEjMKD2ZpcnN0X3NlZW5fdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiBsZWdpb24vcmVnaXN0cnkvdjEvdmVyc2lvbi5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxIvUCCgdWZXJzaW9uEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGd2VpZ2h0GAQgASgNEhAKCHNlc3Npb25zGAUgASgNEjMKD2ZpcnN0X3NlZW5fdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoFc3RhZ2UYByABKA4yIC5sZWdpb24ucmVnaXN0cnkudjEuVmVyc2lvblN0YWdlEg4KBmJhcnJlZBgIIAEoCBIOCgZyZWFzb24YCSABKAkSEwoLaW5jaWRlbnRfaWQYCiABKAkSEAoIcmV2aXNpb24YCyABKAQSLgoKc3RhZ2VfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYnlfaGFuZBgNIAEoCBIZChFkcmFpbmluZ19zZXNzaW9ucxgOIAEoDRINCgV0cmlhbBgPIAEoDSKmAQoNUm9sbG91dFBvbGljeRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRItCgRraW5kGAMgASgOMh8ubGVnaW9uLnJlZ2lzdHJ5LnYxLlJvbGxvdXRLaW5kEiAKBnN0YWdlcxgEIAMoDUIQukgNkgEKEAoiBioEGGMoARIjChBzdGFnZV9leGVjdXRpb25zGAUgASgNQgm6SAYqBBjAhD0qsAEKDFZlcnNpb25TdGFnZRIdChlWRVJTSU9OX1NUQUdFX1VOU1BFQ0lGSUVEEAASGAoUVkVSU0lPTl9TVEFHRV9DQU5BUlkQARIZChVWRVJTSU9OX1NUQUdFX0NVUlJFTlQQAhIZChVWRVJTSU9OX1NUQUdFX1NUQU5EQlkQAxIXChNWRVJTSU9OX1NUQUdFX0ZJWEVEEAQSGAoUVkVSU0lPTl9TVEFHRV9CQVJSRUQQBSp5CgtSb2xsb3V0S2luZBIcChhST0xMT1VUX0tJTkRfVU5TUEVDSUZJRUQQABIXChNST0xMT1VUX0tJTkRfQ0FOQVJZEAESGgoWUk9MTE9VVF9LSU5EX0lNTUVESUFURRACEhcKE1JPTExPVVRfS0lORF9NQU5VQUwQA2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * One version of the agents of one name.
@@ -42,15 +43,15 @@ export type Version = Message<"legion.registry.v1.Version"> & {
   version: string;
 
   /**
-   * Its share of the assignments, relative to the weights of the other versions of the name that have free slots. 0: it
-   * is given nothing. 0 to 1,000; 100 when first seen.
+   * Its share of the assignments, relative to the weights of the other versions of the name that have sessions. 0: it is
+   * given nothing. 0 to 1,000. Unless a person sets weights, those of a name add up to 100.
    *
    * @generated from field: uint32 weight = 4;
    */
   weight: number;
 
   /**
-   * How many sessions of it are live.
+   * How many sessions of it are live, those that drain included.
    *
    * @generated from field: uint32 sessions = 5;
    */
@@ -62,6 +63,70 @@ export type Version = Message<"legion.registry.v1.Version"> & {
    * @generated from field: google.protobuf.Timestamp first_seen_time = 6;
    */
   firstSeenTime?: Timestamp | undefined;
+
+  /**
+   * Where it stands in its rollout.
+   *
+   * @generated from field: legion.registry.v1.VersionStage stage = 7;
+   */
+  stage: VersionStage;
+
+  /**
+   * It was taken out: its weight stays 0 until a person promotes it. The same as the stage `BARRED`.
+   *
+   * @generated from field: bool barred = 8;
+   */
+  barred: boolean;
+
+  /**
+   * Why it is at its stage, for people.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * The Watchdog's incident that barred it. Empty: none did.
+   *
+   * @generated from field: string incident_id = 10;
+   */
+  incidentId: string;
+
+  /**
+   * Rises whenever somebody decides about the version.
+   *
+   * @generated from field: uint64 revision = 11;
+   */
+  revision: bigint;
+
+  /**
+   * When it came to its stage.
+   *
+   * @generated from field: google.protobuf.Timestamp stage_time = 12;
+   */
+  stageTime?: Timestamp | undefined;
+
+  /**
+   * A person brought it to its stage.
+   *
+   * @generated from field: bool by_hand = 13;
+   */
+  byHand: boolean;
+
+  /**
+   * How many of its sessions drain.
+   *
+   * @generated from field: uint32 draining_sessions = 14;
+   */
+  drainingSessions: number;
+
+  /**
+   * How often it was put to the test: 1 when first seen, one more each time that a person promotes it. The Watchdog judges each
+   * anew.
+   *
+   * @generated from field: uint32 trial = 15;
+   */
+  trial: number;
 };
 
 /**
@@ -70,4 +135,167 @@ export type Version = Message<"legion.registry.v1.Version"> & {
  */
 export const VersionSchema: GenMessage<Version> = /*@__PURE__*/
   messageDesc(file_legion_registry_v1_version, 0);
+
+/**
+ * What becomes of new versions of a name.
+ *
+ * @generated from message legion.registry.v1.RolloutPolicy
+ */
+export type RolloutPolicy = Message<"legion.registry.v1.RolloutPolicy"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agents' name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * What a new version begins with, and who goes on from there.
+   *
+   * @generated from field: legion.registry.v1.RolloutKind kind = 3;
+   */
+  kind: RolloutKind;
+
+  /**
+   * For `CANARY`: the weights, before 100, at which a new version is tried. 1 to 99, rising, at most 10. Empty means 10, 50.
+   *
+   * @generated from field: repeated uint32 stages = 4;
+   */
+  stages: number[];
+
+  /**
+   * For `CANARY`: how many executions without a verdict let a version pass each stage. 0: the Watchdog's
+   * STAGE_EXECUTIONS, by default 200. At most 1,000,000.
+   *
+   * @generated from field: uint32 stage_executions = 5;
+   */
+  stageExecutions: number;
+};
+
+/**
+ * Describes the message legion.registry.v1.RolloutPolicy.
+ * Use `create(RolloutPolicySchema)` to create a new message.
+ */
+export const RolloutPolicySchema: GenMessage<RolloutPolicy> = /*@__PURE__*/
+  messageDesc(file_legion_registry_v1_version, 1);
+
+/**
+ * Where a version stands in its rollout.
+ *
+ * @generated from enum legion.registry.v1.VersionStage
+ */
+export const VersionStage = {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: VERSION_STAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is tried with a part of the work: 10 %, then 50 %.
+   *
+   * @generated from enum value: VERSION_STAGE_CANARY = 1;
+   */
+  CANARY: 1,
+
+  /**
+   * It gets what the others leave of 100.
+   *
+   * @generated from enum value: VERSION_STAGE_CURRENT = 2;
+   */
+  CURRENT: 2,
+
+  /**
+   * It gets nothing while another version of the name with a weight has a session; else the one that was current last gets
+   * all. This is where a version ends that another has replaced.
+   *
+   * @generated from enum value: VERSION_STAGE_STANDBY = 3;
+   */
+  STANDBY: 3,
+
+  /**
+   * Its weight was set by hand and is left alone, unless the version is barred.
+   *
+   * @generated from enum value: VERSION_STAGE_FIXED = 4;
+   */
+  FIXED: 4,
+
+  /**
+   * It was taken out, by the Watchdog or by a person, and gets nothing until a person promotes it.
+   *
+   * @generated from enum value: VERSION_STAGE_BARRED = 5;
+   */
+  BARRED: 5,
+} as const;
+
+/**
+ * Where a version stands in its rollout.
+ *
+ * @generated from enum legion.registry.v1.VersionStage
+ */
+export type VersionStage = (typeof VersionStage)[keyof typeof VersionStage] | UnknownEnum;
+
+/**
+ * Describes the enum legion.registry.v1.VersionStage.
+ */
+export const VersionStageSchema: GenEnum<VersionStage> = /*@__PURE__*/
+  enumDesc(file_legion_registry_v1_version, 0);
+
+/**
+ * How the versions of a name follow each other. In all kinds the first version of a name gets everything at once, and so does a
+ * version that comes when no other has a session.
+ *
+ * @generated from enum legion.registry.v1.RolloutKind
+ */
+export const RolloutKind = {
+  /**
+   * As `CANARY`.
+   *
+   * @generated from enum value: ROLLOUT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * A new version gets 10 %, then 50 %, then everything, as the Watchdog finds nothing against it. The default.
+   *
+   * @generated from enum value: ROLLOUT_KIND_CANARY = 1;
+   */
+  CANARY: 1,
+
+  /**
+   * A new version gets everything at once. The Watchdog may still roll it back.
+   *
+   * @generated from enum value: ROLLOUT_KIND_IMMEDIATE = 2;
+   */
+  IMMEDIATE: 2,
+
+  /**
+   * A new version gets nothing until a person says so. The Watchdog records what it finds, and changes no weight.
+   *
+   * @generated from enum value: ROLLOUT_KIND_MANUAL = 3;
+   */
+  MANUAL: 3,
+} as const;
+
+/**
+ * How the versions of a name follow each other. In all kinds the first version of a name gets everything at once, and so does a
+ * version that comes when no other has a session.
+ *
+ * @generated from enum legion.registry.v1.RolloutKind
+ */
+export type RolloutKind = (typeof RolloutKind)[keyof typeof RolloutKind] | UnknownEnum;
+
+/**
+ * Describes the enum legion.registry.v1.RolloutKind.
+ */
+export const RolloutKindSchema: GenEnum<RolloutKind> = /*@__PURE__*/
+  enumDesc(file_legion_registry_v1_version, 1);
 

@@ -4,15 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file legion/watchdog/v1/verdict.proto.
  */
 export const file_legion_watchdog_v1_verdict: GenFile = /*@__PURE__*/
-  fileDesc("CiBsZWdpb24vd2F0Y2hkb2cvdjEvdmVyZGljdC5wcm90bxISbGVnaW9uLndhdGNoZG9nLnYxIoMCCgdWZXJkaWN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSEgoKY2FwYWJpbGl0eRgFIAEoCRItCgRraW5kGAYgASgOMh8ubGVnaW9uLndhdGNoZG9nLnYxLlZlcmRpY3RLaW5kEi4KCGV2aWRlbmNlGAcgASgLMhwubGVnaW9uLndhdGNoZG9nLnYxLkV2aWRlbmNlEg8KB3N1bW1hcnkYCCABKAkSMAoMdmVyZGljdF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLjAwoIRXZpZGVuY2USDwoHc2FtcGxlcxgBIAEoBBIXCg9jb250cm9sX3NhbXBsZXMYAiABKAQSFwoPY29udHJvbF92ZXJzaW9uGAMgASgJEhQKB2VfdmFsdWUYBCABKAFIAIgBARIbCg5kdXJhdGlvbl9yYXRpbxgFIAEoAUgBiAEBEh8KEmR1cmF0aW9uX3JhdGlvX2xvdxgGIAEoAUgCiAEBEiAKE2R1cmF0aW9uX3JhdGlvX2hpZ2gYByABKAFIA4gBARIaCg1mYWlsdXJlX3NoYXJlGAggASgBSASIAQESIgoVY29udHJvbF9mYWlsdXJlX3NoYXJlGAkgASgBSAWIAQESHwoSbWVtb3J5X3Nsb3BlX2J5dGVzGAogASgBSAaIAQESGgoNdHJlbmRfcF92YWx1ZRgLIAEoAUgHiAEBQgoKCF9lX3ZhbHVlQhEKD19kdXJhdGlvbl9yYXRpb0IVChNfZHVyYXRpb25fcmF0aW9fbG93QhYKFF9kdXJhdGlvbl9yYXRpb19oaWdoQhAKDl9mYWlsdXJlX3NoYXJlQhgKFl9jb250cm9sX2ZhaWx1cmVfc2hhcmVCFQoTX21lbW9yeV9zbG9wZV9ieXRlc0IQCg5fdHJlbmRfcF92YWx1ZSLwAQoISW5jaWRlbnQSEwoLaW5jaWRlbnRfaWQYASABKAkSLAoHdmVyZGljdBgCIAEoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0EjIKBmFjdGlvbhgDIAEoDjIiLmxlZ2lvbi53YXRjaGRvZy52MS5JbmNpZGVudEFjdGlvbhIPCgdzdW1tYXJ5GAQgASgJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCquAQoLVmVyZGljdEtpbmQSHAoYVkVSRElDVF9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUVkVSRElDVF9LSU5EX0hFQUxUSFkQARIaChZWRVJESUNUX0tJTkRfVU5ERUNJREVEEAISFwoTVkVSRElDVF9LSU5EX1NMT1dFUhADEhgKFFZFUkRJQ1RfS0lORF9GQUlMSU5HEAQSGAoUVkVSRElDVF9LSU5EX0xFQUtJTkcQBSqNAQoOSW5jaWRlbnRBY3Rpb24SHwobSU5DSURFTlRfQUNUSU9OX1VOU1BFQ0lGSUVEEAASHAoYSU5DSURFTlRfQUNUSU9OX1JFQ09SREVEEAESHwobSU5DSURFTlRfQUNUSU9OX1JPTExFRF9CQUNLEAISGwoXSU5DSURFTlRfQUNUSU9OX0VKRUNURUQQA2IGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiBsZWdpb24vd2F0Y2hkb2cvdjEvdmVyZGljdC5wcm90bxISbGVnaW9uLndhdGNoZG9nLnYxIoMCCgdWZXJkaWN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSEgoKY2FwYWJpbGl0eRgFIAEoCRItCgRraW5kGAYgASgOMh8ubGVnaW9uLndhdGNoZG9nLnYxLlZlcmRpY3RLaW5kEi4KCGV2aWRlbmNlGAcgASgLMhwubGVnaW9uLndhdGNoZG9nLnYxLkV2aWRlbmNlEg8KB3N1bW1hcnkYCCABKAkSMAoMdmVyZGljdF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLjAwoIRXZpZGVuY2USDwoHc2FtcGxlcxgBIAEoBBIXCg9jb250cm9sX3NhbXBsZXMYAiABKAQSFwoPY29udHJvbF92ZXJzaW9uGAMgASgJEhQKB2VfdmFsdWUYBCABKAFIAIgBARIbCg5kdXJhdGlvbl9yYXRpbxgFIAEoAUgBiAEBEh8KEmR1cmF0aW9uX3JhdGlvX2xvdxgGIAEoAUgCiAEBEiAKE2R1cmF0aW9uX3JhdGlvX2hpZ2gYByABKAFIA4gBARIaCg1mYWlsdXJlX3NoYXJlGAggASgBSASIAQESIgoVY29udHJvbF9mYWlsdXJlX3NoYXJlGAkgASgBSAWIAQESHwoSbWVtb3J5X3Nsb3BlX2J5dGVzGAogASgBSAaIAQESGgoNdHJlbmRfcF92YWx1ZRgLIAEoAUgHiAEBQgoKCF9lX3ZhbHVlQhEKD19kdXJhdGlvbl9yYXRpb0IVChNfZHVyYXRpb25fcmF0aW9fbG93QhYKFF9kdXJhdGlvbl9yYXRpb19oaWdoQhAKDl9mYWlsdXJlX3NoYXJlQhgKFl9jb250cm9sX2ZhaWx1cmVfc2hhcmVCFQoTX21lbW9yeV9zbG9wZV9ieXRlc0IQCg5fdHJlbmRfcF92YWx1ZSLwAQoISW5jaWRlbnQSEwoLaW5jaWRlbnRfaWQYASABKAkSLAoHdmVyZGljdBgCIAEoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0EjIKBmFjdGlvbhgDIAEoDjIiLmxlZ2lvbi53YXRjaGRvZy52MS5JbmNpZGVudEFjdGlvbhIPCgdzdW1tYXJ5GAQgASgJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAgoNVmVyc2lvblJlcG9ydBIPCgd2ZXJzaW9uGAEgASgJEhIKCmNhcGFiaWxpdHkYAiABKAkSEgoKZXhlY3V0aW9ucxgDIAEoBBIOCgZwYXNzZWQYBCABKAQSGQoRcmVjZW50X2V4ZWN1dGlvbnMYBSABKA0SFwoPcmVjZW50X2ZhaWx1cmVzGAYgASgNEiYKA3A1MBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoHdmVyZGljdBgJIAEoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0Kq4BCgtWZXJkaWN0S2luZBIcChhWRVJESUNUX0tJTkRfVU5TUEVDSUZJRUQQABIYChRWRVJESUNUX0tJTkRfSEVBTFRIWRABEhoKFlZFUkRJQ1RfS0lORF9VTkRFQ0lERUQQAhIXChNWRVJESUNUX0tJTkRfU0xPV0VSEAMSGAoUVkVSRElDVF9LSU5EX0ZBSUxJTkcQBBIYChRWRVJESUNUX0tJTkRfTEVBS0lORxAFKo0BCg5JbmNpZGVudEFjdGlvbhIfChtJTkNJREVOVF9BQ1RJT05fVU5TUEVDSUZJRUQQABIcChhJTkNJREVOVF9BQ1RJT05fUkVDT1JERUQQARIfChtJTkNJREVOVF9BQ1RJT05fUk9MTEVEX0JBQ0sQAhIbChdJTkNJREVOVF9BQ1RJT05fRUpFQ1RFRBADYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A judgement of a version, or of one agent, with what it rests on.
@@ -237,6 +237,83 @@ export type Incident = Message<"legion.watchdog.v1.Incident"> & {
  */
 export const IncidentSchema: GenMessage<Incident> = /*@__PURE__*/
   messageDesc(file_legion_watchdog_v1_verdict, 2);
+
+/**
+ * How a version does at one capability.
+ *
+ * @generated from message legion.watchdog.v1.VersionReport
+ */
+export type VersionReport = Message<"legion.watchdog.v1.VersionReport"> & {
+  /**
+   * The version.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * The capability.
+   *
+   * @generated from field: string capability = 2;
+   */
+  capability: string;
+
+  /**
+   * Executions in its present trial.
+   *
+   * @generated from field: uint64 executions = 3;
+   */
+  executions: bigint;
+
+  /**
+   * Those of them that were compared without a bad verdict; what its rollout waits for. 0 once there is one.
+   *
+   * @generated from field: uint64 passed = 4;
+   */
+  passed: bigint;
+
+  /**
+   * How many executions the following is of: the newest, at most 1,000.
+   *
+   * @generated from field: uint32 recent_executions = 5;
+   */
+  recentExecutions: number;
+
+  /**
+   * Those that failed by the agent's fault.
+   *
+   * @generated from field: uint32 recent_failures = 6;
+   */
+  recentFailures: number;
+
+  /**
+   * Half of the others took no longer. Absent: there are none.
+   *
+   * @generated from field: google.protobuf.Duration p50 = 7;
+   */
+  p50?: Duration | undefined;
+
+  /**
+   * 95 % of the others took no longer. Absent: there are none.
+   *
+   * @generated from field: google.protobuf.Duration p95 = 8;
+   */
+  p95?: Duration | undefined;
+
+  /**
+   * How it is judged. Absent: not yet.
+   *
+   * @generated from field: legion.watchdog.v1.Verdict verdict = 9;
+   */
+  verdict?: Verdict | undefined;
+};
+
+/**
+ * Describes the message legion.watchdog.v1.VersionReport.
+ * Use `create(VersionReportSchema)` to create a new message.
+ */
+export const VersionReportSchema: GenMessage<VersionReport> = /*@__PURE__*/
+  messageDesc(file_legion_watchdog_v1_verdict, 3);
 
 /**
  * What a verdict says.

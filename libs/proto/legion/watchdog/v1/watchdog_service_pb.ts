@@ -7,7 +7,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { ExecutionSample } from "./sample_pb.ts";
 import { file_legion_watchdog_v1_sample } from "./sample_pb.ts";
-import type { Incident, Verdict } from "./verdict_pb.ts";
+import type { Incident, Verdict, VersionReport } from "./verdict_pb.ts";
 import { file_legion_watchdog_v1_verdict } from "./verdict_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/watchdog/v1/watchdog_service.proto.
  */
 export const file_legion_watchdog_v1_watchdog_service: GenFile = /*@__PURE__*/
-  fileDesc("CilsZWdpb24vd2F0Y2hkb2cvdjEvd2F0Y2hkb2dfc2VydmljZS5wcm90bxISbGVnaW9uLndhdGNoZG9nLnYxIncKFlRyYWNrRXhlY3V0aW9uc1JlcXVlc3QSQQoHc2FtcGxlcxgBIAMoCzIjLmxlZ2lvbi53YXRjaGRvZy52MS5FeGVjdXRpb25TYW1wbGVCC7pICJIBBQgBEJBOEhoKCGJhdGNoX2lkGAIgASgJQgi6SAVyAyiAASIZChdUcmFja0V4ZWN1dGlvbnNSZXNwb25zZSJqChVTaG91bGRSb2xsYmFja1JlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIcCghhZ2VudF9pZBgCIAEoCUIKukgHcgUQASiAASJvChZTaG91bGRSb2xsYmFja1Jlc3BvbnNlEhcKD3Nob3VsZF9yb2xsYmFjaxgBIAEoCBIOCgZyZWFzb24YAiABKAkSLAoHdmVyZGljdBgDIAEoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0ImIKE0xpc3RWZXJkaWN0c1JlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIWCgRuYW1lGAIgASgJQgi6SAVyAyiAASJFChRMaXN0VmVyZGljdHNSZXNwb25zZRItCgh2ZXJkaWN0cxgBIAMoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0Ip4BChRMaXN0SW5jaWRlbnRzUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhYKBG5hbWUYAiABKAlCCLpIBXIDKIABEhsKCXBhZ2Vfc2l6ZRgDIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMogAgiYQoVTGlzdEluY2lkZW50c1Jlc3BvbnNlEi8KCWluY2lkZW50cxgBIAMoCzIcLmxlZ2lvbi53YXRjaGRvZy52MS5JbmNpZGVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyrwMKD1dhdGNoZG9nU2VydmljZRJqCg9UcmFja0V4ZWN1dGlvbnMSKi5sZWdpb24ud2F0Y2hkb2cudjEuVHJhY2tFeGVjdXRpb25zUmVxdWVzdBorLmxlZ2lvbi53YXRjaGRvZy52MS5UcmFja0V4ZWN1dGlvbnNSZXNwb25zZRJnCg5TaG91bGRSb2xsYmFjaxIpLmxlZ2lvbi53YXRjaGRvZy52MS5TaG91bGRSb2xsYmFja1JlcXVlc3QaKi5sZWdpb24ud2F0Y2hkb2cudjEuU2hvdWxkUm9sbGJhY2tSZXNwb25zZRJhCgxMaXN0VmVyZGljdHMSJy5sZWdpb24ud2F0Y2hkb2cudjEuTGlzdFZlcmRpY3RzUmVxdWVzdBooLmxlZ2lvbi53YXRjaGRvZy52MS5MaXN0VmVyZGljdHNSZXNwb25zZRJkCg1MaXN0SW5jaWRlbnRzEigubGVnaW9uLndhdGNoZG9nLnYxLkxpc3RJbmNpZGVudHNSZXF1ZXN0GikubGVnaW9uLndhdGNoZG9nLnYxLkxpc3RJbmNpZGVudHNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_legion_watchdog_v1_sample, file_legion_watchdog_v1_verdict]);
+  fileDesc("CilsZWdpb24vd2F0Y2hkb2cvdjEvd2F0Y2hkb2dfc2VydmljZS5wcm90bxISbGVnaW9uLndhdGNoZG9nLnYxIncKFlRyYWNrRXhlY3V0aW9uc1JlcXVlc3QSQQoHc2FtcGxlcxgBIAMoCzIjLmxlZ2lvbi53YXRjaGRvZy52MS5FeGVjdXRpb25TYW1wbGVCC7pICJIBBQgBEJBOEhoKCGJhdGNoX2lkGAIgASgJQgi6SAVyAyiAASIZChdUcmFja0V4ZWN1dGlvbnNSZXNwb25zZSJqChVTaG91bGRSb2xsYmFja1JlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIcCghhZ2VudF9pZBgCIAEoCUIKukgHcgUQASiAASJvChZTaG91bGRSb2xsYmFja1Jlc3BvbnNlEhcKD3Nob3VsZF9yb2xsYmFjaxgBIAEoCBIOCgZyZWFzb24YAiABKAkSLAoHdmVyZGljdBgDIAEoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0ImIKE0xpc3RWZXJkaWN0c1JlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIWCgRuYW1lGAIgASgJQgi6SAVyAyiAASJFChRMaXN0VmVyZGljdHNSZXNwb25zZRItCgh2ZXJkaWN0cxgBIAMoCzIbLmxlZ2lvbi53YXRjaGRvZy52MS5WZXJkaWN0Ip4BChRMaXN0SW5jaWRlbnRzUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEhYKBG5hbWUYAiABKAlCCLpIBXIDKIABEhsKCXBhZ2Vfc2l6ZRgDIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMogAgiYQoVTGlzdEluY2lkZW50c1Jlc3BvbnNlEi8KCWluY2lkZW50cxgBIAMoCzIcLmxlZ2lvbi53YXRjaGRvZy52MS5JbmNpZGVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiaAoXRGVzY3JpYmVWZXJzaW9uc1JlcXVlc3QSMwoJbmFtZXNwYWNlGAEgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIYCgRuYW1lGAIgASgJQgq6SAdyBRABKIABIk4KGERlc2NyaWJlVmVyc2lvbnNSZXNwb25zZRIyCgdyZXBvcnRzGAEgAygLMiEubGVnaW9uLndhdGNoZG9nLnYxLlZlcnNpb25SZXBvcnQyngQKD1dhdGNoZG9nU2VydmljZRJqCg9UcmFja0V4ZWN1dGlvbnMSKi5sZWdpb24ud2F0Y2hkb2cudjEuVHJhY2tFeGVjdXRpb25zUmVxdWVzdBorLmxlZ2lvbi53YXRjaGRvZy52MS5UcmFja0V4ZWN1dGlvbnNSZXNwb25zZRJnCg5TaG91bGRSb2xsYmFjaxIpLmxlZ2lvbi53YXRjaGRvZy52MS5TaG91bGRSb2xsYmFja1JlcXVlc3QaKi5sZWdpb24ud2F0Y2hkb2cudjEuU2hvdWxkUm9sbGJhY2tSZXNwb25zZRJhCgxMaXN0VmVyZGljdHMSJy5sZWdpb24ud2F0Y2hkb2cudjEuTGlzdFZlcmRpY3RzUmVxdWVzdBooLmxlZ2lvbi53YXRjaGRvZy52MS5MaXN0VmVyZGljdHNSZXNwb25zZRJtChBEZXNjcmliZVZlcnNpb25zEisubGVnaW9uLndhdGNoZG9nLnYxLkRlc2NyaWJlVmVyc2lvbnNSZXF1ZXN0GiwubGVnaW9uLndhdGNoZG9nLnYxLkRlc2NyaWJlVmVyc2lvbnNSZXNwb25zZRJkCg1MaXN0SW5jaWRlbnRzEigubGVnaW9uLndhdGNoZG9nLnYxLkxpc3RJbmNpZGVudHNSZXF1ZXN0GikubGVnaW9uLndhdGNoZG9nLnYxLkxpc3RJbmNpZGVudHNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_legion_watchdog_v1_sample, file_legion_watchdog_v1_verdict]);
 
 /**
  * Samples.
@@ -243,6 +243,55 @@ export const ListIncidentsResponseSchema: GenMessage<ListIncidentsResponse> = /*
   messageDesc(file_legion_watchdog_v1_watchdog_service, 7);
 
 /**
+ * Whose versions to describe.
+ *
+ * @generated from message legion.watchdog.v1.DescribeVersionsRequest
+ */
+export type DescribeVersionsRequest = Message<"legion.watchdog.v1.DescribeVersionsRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The agents' name. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message legion.watchdog.v1.DescribeVersionsRequest.
+ * Use `create(DescribeVersionsRequestSchema)` to create a new message.
+ */
+export const DescribeVersionsRequestSchema: GenMessage<DescribeVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_legion_watchdog_v1_watchdog_service, 8);
+
+/**
+ * How they do.
+ *
+ * @generated from message legion.watchdog.v1.DescribeVersionsResponse
+ */
+export type DescribeVersionsResponse = Message<"legion.watchdog.v1.DescribeVersionsResponse"> & {
+  /**
+   * By version and capability. Versions that executed nothing of late are not there.
+   *
+   * @generated from field: repeated legion.watchdog.v1.VersionReport reports = 1;
+   */
+  reports: VersionReport[];
+};
+
+/**
+ * Describes the message legion.watchdog.v1.DescribeVersionsResponse.
+ * Use `create(DescribeVersionsResponseSchema)` to create a new message.
+ */
+export const DescribeVersionsResponseSchema: GenMessage<DescribeVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_legion_watchdog_v1_watchdog_service, 9);
+
+/**
  * Watches how agents perform, and judges.
  *
  * @generated from service legion.watchdog.v1.WatchdogService
@@ -279,6 +328,16 @@ export const WatchdogService: GenService<{
     methodKind: "unary";
     input: typeof ListVerdictsRequestSchema;
     output: typeof ListVerdictsResponseSchema;
+  },
+  /**
+   * How the versions of a name do: what they executed, how long that took, how it is judged.
+   *
+   * @generated from rpc legion.watchdog.v1.WatchdogService.DescribeVersions
+   */
+  describeVersions: {
+    methodKind: "unary";
+    input: typeof DescribeVersionsRequestSchema;
+    output: typeof DescribeVersionsResponseSchema;
   },
   /**
    * Lists incidents, newest first.

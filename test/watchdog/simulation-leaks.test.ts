@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { harmless, leaking, leaksFound } from "./memories.ts";
+
+const MiB = 2 ** 20;
+
+test("what is no leak is called one in 1 % of the agents at most, in 1,000 executions and in 3,000", (t) => {
+  const processes = 400;
+  for (const [name, process] of Object.entries(harmless)) {
+    const found = leaksFound(process, processes, 3_000);
+    t.diagnostic(`${name}: ${found.length} of ${processes}`);
+    assert.ok(found.length <= 0.01 * processes, `${name}: ${found.length}, after ${found.join(", ")}`);
+  }
+});
+
+test("1 KiB to 1 MiB an execution are found, the sooner the more", (t) => {
+  const cases = [
+    { kib: 1, level: 64 * MiB, atMost: 16_000 },
+    { kib: 1, level: 20 * MiB, atMost: 8_000 },
+    { kib: 4, level: 64 * MiB, atMost: 3_000 },
+    { kib: 16, level: 64 * MiB, atMost: 1_000 },
+    { kib: 64, level: 64 * MiB, atMost: 1_000 },
+    { kib: 256, level: 64 * MiB, atMost: 1_000 },
+    { kib: 1_024, level: 64 * MiB, atMost: 500 },
+  ];
+  for (const { kib, level, atMost } of cases) {
+    const found = leaksFound(leaking(kib * 1_024, level), 100, 40_000);
+    const [median, p90] = [found[50], found[90]];
+    t.diagnostic(`${kib} KiB an execution from ${level / MiB} MiB on: median ${median}, nine of ten within ${p90}`);
+    assert.equal(found.length, 100);
+    assert.ok(median! <= atMost);
+  }
+});
+
+test("what is not worth it is none: half a KiB an execution", () => {
+  assert.equal(leaksFound(leaking(512, 64 * MiB), 50, 20_000).length, 0);
+});
