@@ -5,7 +5,7 @@ import { harmless, heapOf, leaking, leaksFound } from "./memories.ts";
 const MiB = 2 ** 20;
 
 test("what is no leak is called one in 1 % of the agents at most, in 1,000 executions and in 3,000", (t) => {
-  const processes = 250;
+  const processes = 200;
   for (const [name, process] of Object.entries(harmless)) {
     const found = leaksFound(process, processes, 3_000);
     t.diagnostic(`${name}: ${found.length} of ${processes}`);
