@@ -82,7 +82,7 @@ describe("run", options, () => {
       task_id: "f-1",
       state: "FAILED",
       attempt: 0,
-      outcome: { failed: { code: "ValueError", message: "bad\u001b[31m name", retryable: false } },
+      outcome: { failed: { code: "ValueError", message: "bad\u001b[31m name", retryable: false, caller_fault: false } },
     });
   });
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { enumName } from "#libs/cli/render-json.ts";
 import { LegionCore } from "#libs/client/index.ts";
 import { RegistryService } from "#libs/proto/legion/registry/v1/registry_service_pb.ts";
-import { type Version, VersionStageSchema } from "#libs/proto/legion/registry/v1/version_pb.ts";
+import { type Version, VersionStage, VersionStageSchema } from "#libs/proto/legion/registry/v1/version_pb.ts";
 import type { Incident } from "#libs/proto/legion/watchdog/v1/verdict_pb.ts";
 import { WatchdogService } from "#libs/proto/legion/watchdog/v1/watchdog_service_pb.ts";
 import { createClient, GrpcChannel } from "#libs/rpc/grpc-client.ts";
@@ -73,6 +73,9 @@ export class RolloutWorld implements AsyncDisposable {
       timeoutMs: 20_000,
       describe: () => `the agent ${agentId}; it said:\n${made.lines.slice(-10).join("\n")}`,
     });
+    // Its hello is answered once that is decided.
+    const isDecided = async () => ((await this.versions()).get(version)?.stage ?? 0) !== VersionStage.UNSPECIFIED;
+    await waitFor(isDecided, { describe: "a decision about its version" });
     return made;
   }
 

@@ -159,7 +159,7 @@ export class Matcher<S extends MatchedSession> {
       pool.listed.add(session);
       const version = pool.versions.get(session.versionName);
       if (version === undefined) {
-        const shares = pool.shares.get(nameOf(session.versionName)) ?? new Shares<S>(this.#now);
+        const shares = pool.shares.get(nameOf(session.versionName)) ?? new Shares<S>(this.#now, this.#random);
         pool.versions.set(session.versionName, {
           name: nameOf(session.versionName),
           shares,
@@ -183,7 +183,7 @@ export class Matcher<S extends MatchedSession> {
       if (pool === undefined) this.#pools.set(key, (pool = newPool()));
       const name = nameOf(session.versionName);
       let shares = pool.shares.get(name);
-      if (shares === undefined) pool.shares.set(name, (shares = new Shares<S>(this.#now)));
+      if (shares === undefined) pool.shares.set(name, (shares = new Shares<S>(this.#now, this.#random)));
       shares.offer(session.versionName, session.weight, session);
     }
   }

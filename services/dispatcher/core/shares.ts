@@ -3,8 +3,10 @@ interface Share<S> {
   weight: number;
   /** Its sessions that take work at all, with a free slot or without. */
   readonly sessions: Set<S>;
-  /** Tasks it was given, divided by its weight: versions that have had their share stand at the same place. */
+  /** Tasks it was given, divided by its weight: versions that have had their share stand at the same place, on average. */
   place: number;
+  /** How far its next task brings it: 0 to 2 divided by its weight, 1 on average. */
+  step: number;
   /** When it was given the last one. */
   servedMs: number;
 }
@@ -17,17 +19,20 @@ const patienceMs = 1_000;
 
 /**
  * How the versions of one name share the tasks of one capability. Of versions with a free slot the one that is furthest behind
- * its share comes first. A version with a smaller weight than another never gets more than its share, also while only it has
+ * its share comes first, by steps of random length: if a canary got every tenth task exactly, and every tenth were a hard one, it
+ * would look slow. A version with a smaller weight than another never gets more than its share, also while only it has
  * free slots: a new version is tried with 10 % of the work however busy the old one is. The largest is never held up by the
  * others, and nobody saves up: what a version could not take while it was busy it does not get afterwards.
  */
 export class Shares<S> {
   readonly #versions = new Map<string, Share<S>>();
   readonly #now: () => number;
+  readonly #random: () => number;
 
   /** @param now milliseconds of a monotonic clock. */
-  constructor(now: () => number) {
+  constructor(now: () => number, random: () => number) {
     this.#now = now;
+    this.#random = random;
   }
 
   get isEmpty(): boolean {
@@ -40,8 +45,9 @@ export class Shares<S> {
     if (share === undefined) {
       // It begins where the others stand.
       const place = Math.max(0, ...Array.from(this.#versions.values(), (other) => other.place));
-      this.#versions.set(version, (share = { weight, sessions: new Set(), place, servedMs: this.#now() }));
+      this.#versions.set(version, (share = { weight, sessions: new Set(), place, step: 0, servedMs: this.#now() }));
     }
+    if (share.weight !== weight || share.step === 0) share.step = this.#step(weight);
     share.weight = weight;
     share.sessions.add(session);
   }
@@ -56,7 +62,7 @@ export class Shares<S> {
   /** The smaller, the sooner it is the version's turn. */
   turn(version: string): number {
     const share = this.#versions.get(version);
-    return share === undefined ? Infinity : share.place + 1 / share.weight;
+    return share === undefined ? Infinity : share.place + share.step;
   }
 
   /** Whether a version has had its share, and others that have not can do the task as soon as they have a free slot. */
@@ -77,10 +83,15 @@ export class Shares<S> {
     const share = this.#versions.get(version);
     if (share === undefined || this.#versions.size < 2) return;
     for (const other of this.#versions.values()) {
-      if (other !== share) other.place = Math.max(other.place, share.place - 1 / other.weight);
+      if (other !== share) other.place = Math.max(other.place, share.place - other.step);
     }
-    share.place += 1 / share.weight;
+    share.place += share.step;
+    share.step = this.#step(share.weight);
     share.servedMs = this.#now();
+  }
+
+  #step(weight: number): number {
+    return (2 * this.#random()) / weight;
   }
 
   /** What it took it does not need after all. */

@@ -125,7 +125,7 @@ export function bar(
 ): VersionState[] | Refusal {
   const bad = find(versions, version);
   if (bad === undefined) return "VERSION_NOT_FOUND";
-  if (bad.stage === "barred" && bad.incidentId === how.incidentId) return [...versions];
+  if (bad.stage === "barred") return [...versions];
   if (how.revision !== 0n && how.revision !== bad.revision) return "VERSION_CHANGED";
   const { reason, incidentId } = how;
   const decided = { stage: "barred", weight: 0, reason, incidentId, byHand: incidentId === "" } as const;

@@ -14,12 +14,15 @@ const session = (version: string, weight: number, slots: number, zone = ""): Mat
   takenInAll: 0,
 });
 
+/** Steps of equal length. */
+const even = () => 0.5;
+
 const weights = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 2, maxLength: 4 });
 
 test("while all versions have free slots, each has its share after any number of tasks", () => {
   fc.assert(
     fc.property(weights, fc.integer({ min: 1, max: 2_000 }), (all, tasks) => {
-      const matcher = new Matcher<MatchedSession>();
+      const matcher = new Matcher<MatchedSession>(even);
       const versions = all.map((weight, index) => session(String(index), weight, 10_000));
       for (const one of versions) matcher.add(one);
       for (let i = 0; i < tasks; i++) assert.ok(matcher.take("n", "a", []));
@@ -45,7 +48,7 @@ test("however the slots of the largest version are taken, no smaller one gets mo
       fc.integer({ min: 1, max: 8 }),
       fc.array(act, { maxLength: 400 }),
       (small, slots, acts) => {
-        const matcher = new Matcher<MatchedSession>(Math.random, () => 0);
+        const matcher = new Matcher<MatchedSession>(even, () => 0);
         const largest = session("large", 50, slots);
         const others = small.map((weight, index) => session(String(index), weight, slots));
         const served = new Map<MatchedSession, number>();
@@ -81,7 +84,7 @@ test("however the slots of the largest version are taken, no smaller one gets mo
 
 test("a version past its share takes what the larger one cannot do, or has not begun anything for a second", () => {
   let nowMs = 0;
-  const matcher = new Matcher<MatchedSession>(Math.random, () => nowMs);
+  const matcher = new Matcher<MatchedSession>(even, () => nowMs);
   const [large, small] = [session("1", 90, 1, "x"), session("2", 10, 20, "y")];
   matcher.add(large);
   matcher.add(small);
@@ -104,7 +107,7 @@ test("a version past its share takes what the larger one cannot do, or has not b
 
 test("nobody saves up: what a version could not take while its slots were taken it does not get afterwards", () => {
   for (const weight of [10, 50]) {
-    const matcher = new Matcher<MatchedSession>(Math.random, () => 0);
+    const matcher = new Matcher<MatchedSession>(even, () => 0);
     const [busy, other] = [session("1", weight, 1), session("2", 50, 1_000)];
     matcher.add(busy);
     matcher.add(other);
@@ -116,4 +119,16 @@ test("nobody saves up: what a version could not take while its slots were taken 
     const share = (60 * 50) / (50 + weight);
     assert.ok(Math.abs(other.takenInAll - before - share) <= 2, `${other.takenInAll - before} of ${share}`);
   }
+});
+
+test("which tasks a version gets is left to chance: it has its share of every tenth one too", () => {
+  const matcher = new Matcher<MatchedSession>();
+  const [old, fresh] = [session("1", 90, 100_000), session("2", 10, 100_000)];
+  matcher.add(old);
+  matcher.add(fresh);
+  const got = Array.from({ length: 10 }, () => 0);
+  for (let i = 0; i < 20_000; i++) if (matcher.take("n", "a", []) === fresh) got[i % 10]!++;
+  // 200 each, with a standard deviation of at most 13.
+  assert.ok(Math.min(...got) > 130 && Math.max(...got) < 270, String(got));
+  assert.ok(Math.abs(fresh.takenInAll - 2_000) < 150, String(fresh.takenInAll));
 });
