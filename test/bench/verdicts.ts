@@ -49,21 +49,28 @@ const changes: Record<string, Change> = {
 };
 line("", "beside", "beside, from the 1,001st", "after 500", "after 500, from the 1,001st");
 for (const [name, change] of Object.entries(changes)) {
-  const columns = [0, 500].flatMap((frozen) => [0, 1_000].map((at) => delays({ ...change, frozen, at }, 1_000)));
-  line(name, ...columns.map(({ median, p90 }) => `${median}, ${p90}`.padStart(10)));
+  const columns = [0, 500].flatMap((frozen) =>
+    [0, 1_000].map((at) => {
+      // Less than 1.4 times the baseline's median is no verdict.
+      if (frozen > 0 && change.slower === 1.3) return "never";
+      const { median, p90 } = delays({ ...change, frozen, at }, 1_000);
+      return `${median}, ${p90}`;
+    }),
+  );
+  line(name, ...columns.map((column) => column.padStart(10)));
 }
 
 const agents = Math.ceil(rollouts / 5);
 console.log(`\nNo leaks: ${agents} agents, called leaking within 1,000 executions, within 5,000`);
 for (const [name, process] of Object.entries(harmless)) {
-  const found = leaksFound(process, agents, 5_000, seed);
+  const found = leaksFound(process, agents, 5_000, { seed });
   line(name, percent(found.filter((at) => at <= 1_000).length, agents), percent(found.length, agents));
 }
 
 console.log("\nLeaks, 500 agents: executions of the agent until it is found, median, nine of ten");
 for (const base of [20, 64, 256]) {
   for (const kib of [1, 4, 16, 64, 256, 1_024]) {
-    const found = leaksFound(leaking(kib * 1_024, base * 2 ** 20), 500, 60_000, seed);
+    const found = leaksFound(leaking(kib * 1_024, base * 2 ** 20), 500, 60_000, { seed });
     line(`${kib} KiB an execution, ${base} MiB base`, `${found[250]}, ${found[450]}`, `${found.length} found`);
   }
 }

@@ -61,26 +61,6 @@ const steps: Process = onto((draws) => {
   return (i) => height * at.filter((when) => i >= when).length;
 });
 
-/**
- * Told after a major collection alone, and then again and again until the next: one comes when 10 to 20 MiB have got old, by what leaks
- * and by 20 KB an execution that does not. Up to 6 MiB more are told, which came to be in use since.
- */
-export const collected =
-  (bytesAnExecution: number, level = 12 * MiB): Process =>
-  (begin) => {
-    const room = between(begin, 10, 20) * MiB;
-    let told = level;
-    let filled = 0;
-    return (i, draws) => {
-      filled += bytesAnExecution + 40_000 * draws.uniform();
-      if (filled >= room) {
-        filled = 0;
-        told = level + bytesAnExecution * i + 6 * MiB * draws.uniform() ** 2;
-      }
-      return told;
-    };
-  };
-
 export const leaking = (bytesAnExecution: number, level: number): Process =>
   onto(() => (i) => bytesAnExecution * i, level);
 
@@ -93,19 +73,45 @@ export const harmless: Readonly<Record<string, Process>> = {
   "warm-up": warmUp,
   cache,
   steps,
-  "after rare collections": collected(0),
 };
 
+/** The heap as told after the i-th execution: in use at the last collection, and up to 6 MiB that were no longer. */
+export type Heap = (i: number, draws: Draws) => number;
+
+/** A collection comes when as much again has got old as was in use, `garbage` bytes and what leaks with each execution. */
+export const heapOf =
+  (leakBytes: number, garbage = 20_000): ((draws: Draws) => Heap) =>
+  () => {
+    const inUse = 12 * MiB;
+    let told = 0;
+    let since = 0;
+    return (i, draws) => {
+      since += leakBytes + garbage;
+      if (since < inUse + leakBytes * i) return told;
+      since = 0;
+      told = inUse + leakBytes * i + 6 * MiB * draws.uniform() ** 2;
+      return told;
+    };
+  };
+
+const noHeap = (): Heap => () => 0;
+
 /** After how many executions of one agent each of the processes is called a leak, in order; those that are not are left out. */
-export function leaksFound(process: Process, processes: number, executions: number, seed = 1): number[] {
+export function leaksFound(
+  process: Process,
+  processes: number,
+  executions: number,
+  { seed = 1, heap: heapProcess = noHeap }: { seed?: number; heap?: (draws: Draws) => Heap } = {},
+): number[] {
   const draws = new Draws(seed);
   const found: number[] = [];
   for (let k = 0; k < processes; k++) {
     const memory = process(draws);
+    const heap = heapProcess(draws);
     // A third of 0.001: two more questions are asked beside this one.
     const leak = new Leak(0.001 / 3);
     let i = 0;
-    for (; i < executions && !leak.isWorse; i++) leak.observe("a", memory(i, draws), 0);
+    for (; i < executions && !leak.isWorse; i++) leak.observe("a", memory(i, draws), heap(i, draws));
     if (leak.isWorse) found.push(i);
   }
   return found.toSorted((a, b) => a - b);

@@ -11,7 +11,7 @@ test("against a frozen baseline, of 30 executions as of 500, 0.1 % at most are r
     // What has drifted since the baseline was frozen is slower than the baseline.
     if (family === "drifting together") continue;
     for (const frozen of [30, 500]) {
-      const rollouts = 500;
+      const rollouts = 300;
       const alarms = alarmsAfter({ durations, rollouts, executions, seed: 13 }, frozen);
       t.diagnostic(`${family}, baseline of ${frozen}: ${alarms} of ${rollouts}`);
       rolledBack += alarms;

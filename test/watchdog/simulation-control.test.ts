@@ -10,7 +10,7 @@ test("of rollouts of an identical version beside its control 0.1 % at most are r
   for (const [family, durations] of Object.entries(families)) {
     const rollouts = 1_700;
     const alarms = alarmsBeside({ durations, rollouts, executions, seed: 11 });
-    const sample = 500;
+    const sample = 200;
     const ofWelch = alarmsOfWelch({ durations, rollouts: sample, executions, seed: 11 }) / sample;
     t.diagnostic(`${family}: ${alarms} of ${rollouts}; Welch's t-test at 0.05: ${Math.round(100 * ofWelch)} %`);
     rolledBack += alarms;
@@ -28,10 +28,10 @@ test("nor do a tenth of the weight and reports in batches make it slower, while 
     { controls: 450, canaries: 50 },
   ]) {
     const durations = families["drifting together"]!;
-    const alarms = alarmsBeside({ durations, rollouts: 500, executions, seed: 12 }, arrival);
+    const alarms = alarmsBeside({ durations, rollouts: 250, executions, seed: 12 }, arrival);
     const found = alarmsBeside({ durations, rollouts: 20, executions: 300, seed: 12 }, arrival, 1.5);
     assert.equal(found, 20, "one that is 1.5 times slower is found");
-    t.diagnostic(`${arrival.controls} of the control, ${arrival.canaries} of the canary, …: ${alarms} of 500`);
+    t.diagnostic(`${arrival.controls} of the control, ${arrival.canaries} of the canary, …: ${alarms} of 250`);
     rolledBack += alarms;
   }
   assert.ok(rolledBack <= 1);

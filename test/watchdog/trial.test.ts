@@ -144,7 +144,7 @@ const observations = fc.array(
     endTimeMs: fc.option(fc.integer({ min: 0, max: 300 }), { nil: undefined }),
     failed: fc.boolean(),
     memoryAfterBytes: fc.integer({ min: 0, max: 2 ** 28 }),
-    heapAfterCollectionBytes: fc.constantFrom(0, 0, 0, 2 ** 20),
+    heapAfterCollectionBytes: fc.integer({ min: 0, max: 2 ** 26 }),
   }),
   { minLength: 1, maxLength: 700, size: "max" },
 );
@@ -173,30 +173,10 @@ test("Mann–Kendall and Theil–Sen, by hand", () => {
   assert.ok(Math.abs(slope - 7 / 12) < 1e-12);
   assert.ok(Math.abs(pValue - 0.07428) < 1e-5, String(pValue));
   const days = Float64Array.from({ length: 30 }, (_, i) => 10 * i);
-  assert.equal(
-    upwardTrend(
-      days.map((day) => 500 - day),
-      days,
-      0.5,
-    ).pValue,
-    1,
-  );
-  assert.equal(
-    upwardTrend(
-      days.map(() => 7),
-      days,
-      0.5,
-    ).pValue,
-    1,
-  );
-  assert.equal(
-    upwardTrend(
-      days.map((day) => 3 * day),
-      days,
-      0.5,
-    ).slope,
-    3,
-  );
+  const trendOf = (valueOn: (day: number) => number) => upwardTrend(days.map(valueOn), days, 0.5);
+  assert.equal(trendOf((day) => 500 - day).pValue, 1);
+  assert.equal(trendOf(() => 7).pValue, 1);
+  assert.equal(trendOf((day) => 3 * day).slope, 3);
   for (const [z, p] of [
     [0, 0.5],
     [1.6448536269514722, 0.05],
