@@ -49,7 +49,7 @@ test("a task that nobody can run waits and says why, and goes to the first agent
   for (let event = await events.next(); !event.done; event = await events.next()) states.push(event.value.event?.state);
   // Why it waits may be told anew before it goes.
   assert.deepEqual(
-    states.filter((state) => state !== TaskState.QUEUED),
+    states.filter((told) => told !== TaskState.QUEUED),
     [TaskState.LEASED, TaskState.COMPLETED],
   );
   assert.deepEqual([elsewhere.got.length, none.got.length], [0, 0]);
