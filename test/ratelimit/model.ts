@@ -95,9 +95,11 @@ export class ModelBucket {
   }
 
   change(rule: Rule, nowUs: bigint): void {
-    if (rule.kind === "tokens") this.expire(nowUs);
-    this.bucket = rules.withRule(this.bucket, this.rule, rule, nowUs);
-    if (!marksHold(this.rule, rule)) this.#era++;
+    this.expire(nowUs);
+    if (!marksHold(this.rule, rule)) {
+      this.#era++;
+      this.bucket = rules.withRule(this.bucket, this.rule, rule, nowUs);
+    }
     this.rule = rule;
   }
 

@@ -67,7 +67,7 @@ export function withSpent(bucket: Bucket, rate: TokenRate, grains: bigint, nowUs
 /** As `bucket` under another rate: it keeps the tokens that it has, up to the new burst, and what it owes. A full one stays full. */
 export function withRate(bucket: Bucket, from: TokenRate, to: TokenRate, nowUs: bigint): Bucket {
   const missing = spentAt(bucket, from, nowUs);
-  if (missing === 0n) return { ...bucket, spent: 0n, atUs: timeOf(bucket, nowUs) };
+  if (missing === 0n) return { ...bucket, spent: 0n };
   const free = from.capacity - missing;
   const kept = smaller(to.capacity, floorDivide(free * to.token, from.token));
   const spent = smaller(maxSpent, larger(leasedFrom(bucket) * to.token, to.capacity - kept));

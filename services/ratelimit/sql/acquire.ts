@@ -2,6 +2,7 @@ import { int4Array, int8Array, textArray } from "#libs/db/binary-array.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { prepared } from "#libs/db/statement.ts";
 import type { Plan } from "../core/plan.ts";
+import { columnsOf } from "./limits.ts";
 
 export interface Decision {
   /** Number of the bucket that refused, counted from 1; 0: admitted. */
@@ -21,8 +22,8 @@ interface Row {
 
 const statement = prepared<Row>(
   "acquire",
-  `select * from acquire($1, $2::int8[], $3::text[], $4::int4[], $5::int4[], $6::int8[], $7::text[], $8::text[],
-     $9::int4[], $10)`,
+  `select * from acquire($1, $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
+     $9::int4[], $10::int4[], $11::int8[], $12::text[], $13::text[], $14::int4[], $15)`,
 );
 
 /**
@@ -35,10 +36,16 @@ export async function acquire(
   plan: Plan,
   nowUs?: bigint,
 ): Promise<Decision[] | undefined> {
+  const columns = plan.buckets.map(({ stored }) => columnsOf(stored.rule));
   const [row] = await pool.run(statement, [
     revision,
     int8Array(plan.buckets.map(({ stored }) => stored.limitId)),
     textArray(plan.buckets.map(({ key }) => key)),
+    int8Array(columns.map(({ token }) => token)),
+    int8Array(columns.map(({ refill }) => refill)),
+    int8Array(columns.map(({ capacity }) => capacity)),
+    int8Array(columns.map(({ windowUs }) => windowUs)),
+    int8Array(columns.map(({ slotUs }) => slotUs)),
     int4Array(plan.firstChecks),
     int4Array(plan.checkBuckets),
     int8Array(plan.checkCosts),

@@ -60,7 +60,8 @@ function ruleOfRow(row: LimitRow): Rule | undefined {
   }
 }
 
-function columnsOf(rule: Rule | undefined) {
+/** A rule as its columns. */
+export function columnsOf(rule: Rule | undefined) {
   const none = { token: 1n, refill: 1n, capacity: 1n, windowUs: 0n, slotUs: 1n };
   switch (rule?.kind) {
     case "tokens":

@@ -31,6 +31,12 @@ begin
   if old.unit = given_unit and old.kind = given_kind
     and old.definition -> 'per' is not distinct from given_definition -> 'per'
   then
+    -- Leases that ended before the change are counted by what held then.
+    perform end_expired_leases(array_agg(e.limit_id), array_agg(e.key), now_us)
+    from (
+      select distinct l.limit_id, l.key from leases l
+      where l.limit_id = old.limit_id and l.mark_us is null and l.expires_us <= now_us
+    ) e;
     update limits l
     set token_grains = token, refill_grains = refill, capacity_grains = capacity, window_us = given_window_us,
       slot_us = given_slot_us, definition = given_definition, update_time = now()
@@ -42,12 +48,6 @@ begin
     if given_kind = 'token_bucket'
       and (old.token_grains, old.refill_grains, old.capacity_grains) <> (token, refill, capacity)
     then
-      -- Leases that ended before it are to be settled to no effect.
-      perform end_expired_leases(array_agg(e.limit_id), array_agg(e.key), now_us)
-      from (
-        select distinct l.limit_id, l.key from leases l
-        where l.limit_id = old.limit_id and l.mark_us is null and l.expires_us <= now_us
-      ) e;
       update buckets b
       set
         era = nextval('eras'),
@@ -60,7 +60,7 @@ begin
             capacity, floor((old.capacity_grains::numeric - n.missing) * token / old.token_grains)
           )
         )) end,
-        at_us = greatest(b.at_us, now_us)
+        at_us = case when n.missing = 0 then b.at_us else greatest(b.at_us, now_us) end
       from (
         select
           x.key,
