@@ -18,3 +18,12 @@ export type { Ecosystem } from "./packages/package-names.ts";
 export type { AgentState, AgentStatus } from "./status.ts";
 export type { TaskContext } from "./task-context.ts";
 export { AttemptCanceled, type CancelCauseName, TaskError, type TaskErrorOptions } from "./task-error.ts";
+export {
+  closeMeshLimits,
+  type Limiter,
+  rateLimit,
+  RateLimitedError,
+  type RateLimitOptions,
+  SlidingWindowLimiter,
+  TokenBucketLimiter,
+} from "#libs/limits/index.ts";

@@ -7,6 +7,7 @@ import { registerDev } from "./commands/dev.ts";
 import { registerGet } from "./commands/get.ts";
 import { registerHealth } from "./commands/health.ts";
 import { registerIncidents } from "./commands/incidents.ts";
+import { registerLimits } from "./commands/limits.ts";
 import { registerMetrics } from "./commands/metrics.ts";
 import { registerMigrate } from "./commands/migrate.ts";
 import { registerRun } from "./commands/run.ts";
@@ -34,6 +35,7 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
   registerVersions(program);
   registerVerdict(program);
   registerIncidents(program);
+  registerLimits(program);
   registerMetrics(program);
   registerHealth(program, setExitCode);
   registerMigrate(program);

@@ -9,3 +9,12 @@ export type { AgentHandler, AgentLike, RegisterOptions } from "./registered-agen
 export type { TaskHandle } from "./task-handle.ts";
 export type { RetryOptions, TaskOptions } from "./task-spec.ts";
 export type { OutcomeView, ProgressView, TaskEventView, TaskStateName, TaskView } from "./task-view.ts";
+export {
+  closeMeshLimits,
+  type Limiter,
+  rateLimit,
+  RateLimitedError,
+  type RateLimitOptions,
+  SlidingWindowLimiter,
+  TokenBucketLimiter,
+} from "#libs/limits/index.ts";

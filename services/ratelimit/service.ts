@@ -11,8 +11,10 @@ import { unlessDisconnected, whileDatabaseAnswers } from "./failures.ts";
 import { LimitsCache } from "./limits-cache.ts";
 import { acquire } from "./rpc/acquire.ts";
 import { deleteLimit } from "./rpc/delete-limit.ts";
+import { getLimit } from "./rpc/get-limit.ts";
 import { lease } from "./rpc/lease.ts";
 import { listLimits } from "./rpc/list-limits.ts";
+import { pauseLimit } from "./rpc/pause-limit.ts";
 import { peek } from "./rpc/peek.ts";
 import { setLimit } from "./rpc/set-limit.ts";
 import { settle } from "./rpc/settle.ts";
@@ -75,9 +77,11 @@ export async function startRateLimit(config: RateLimitConfig): Promise<RateLimit
     peek: (request) => whileDatabaseAnswers(() => peek(request, pool, limits)),
     settle: (request) => whileDatabaseAnswers(() => settle(request, pool, counts)),
     setLimit: (request) => whileDatabaseAnswers(async () => await changed(await setLimit(request, pool))),
+    getLimit: (request) => whileDatabaseAnswers(() => getLimit(request, pool, limits)),
     listLimits: (request) => whileDatabaseAnswers(() => listLimits(request, pool)),
     deleteLimit: (request) => whileDatabaseAnswers(async () => await changed(await deleteLimit(request, pool))),
     lease: (request) => whileDatabaseAnswers(() => lease(request, pool, limits, counts, config.TOKEN_LEASE)),
+    pauseLimit: (request) => whileDatabaseAnswers(() => pauseLimit(request, pool)),
   });
 
   await limits.reload();

@@ -146,7 +146,6 @@ const bad: Bad[] = [
     reason: "INVALID_REQUEST",
     field: "when_limited",
   },
-  { name: "when_limited that is not served", task: { capability: "echo", whenLimited: 2 }, reason: "NOT_SUPPORTED" },
   {
     name: "traceparent with NUL",
     task: { capability: "echo", traceparent: "\0" },

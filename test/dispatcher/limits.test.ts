@@ -20,12 +20,13 @@ before(async () => {
   await limit("per-user", { kind: tokens(2, day), per: [{ kind: { case: "user", value: true } }] });
   await limit("costly", { unit: "llm_tokens", kind: tokens(1_000, day) });
   await limit("open", { kind: tokens(1_000, day), whenUnreachable: WhenUnreachable.FAIL_OPEN });
+  await limit("busy", { kind: tokens(400, day) });
   await limit("closed", { kind: tokens(1_000, day), whenUnreachable: WhenUnreachable.FAIL_CLOSED });
   dispatcher = await world.dispatcher();
   const session = await (
     await world.registry(dispatcher)
   ).attach({
-    capabilities: ["tight", "per-user", "costly", "open", "closed", "free"].map((name) => ({ name })),
+    capabilities: ["tight", "per-user", "costly", "open", "closed", "busy", "free"].map((name) => ({ name })),
   });
   session.work = () => completed();
 });
@@ -66,6 +67,30 @@ test("each user has a bucket, and many at once get exactly what there is", async
     Array.from({ length: 30 }, (_, i) => client.submitTask({ task: { capability: "per-user", user: `u${i % 3}` } })),
   );
   assert.equal(outcomes.filter(({ status }) => status === "fulfilled").length, 6);
+});
+
+test("many tasks of one limit come in by a lease, exactly as many as there may, and one that is known is let in again", async () => {
+  const stream = new SubmitStream(dispatcher);
+  let accepted = 0;
+  for (let frame = 0; frame < 30; frame++) {
+    const tasks = Array.from({ length: 20 }, (_, i) => ({
+      ref: BigInt(i),
+      task: { taskId: `busy-${frame}-${i}`, capability: "busy" },
+    }));
+    stream.send(tasks, { omitOutcomes: true });
+    const results = await stream.results.take(20);
+    accepted += results.filter(({ kind }) => kind.case === "accepted").length;
+    if (frame !== 5) continue;
+    const { states } = await world.rateLimit.client.getLimit({ name: "busy" });
+    assert.ok(states[0] && states[0].leased > 0n && states[0].holders.length === 1, "it holds a lease");
+  }
+  assert.equal(accepted, 400);
+  const { created } = await dispatcher.client.submitTask({ task: { taskId: "busy-0-0", capability: "busy" } });
+  assert.equal(created, false);
+  const other = { taskId: "busy-0-0", capability: "busy", user: "eve" };
+  await assert.rejects(dispatcher.client.submitTask({ task: other }), { code: Code.AlreadyExists });
+  await assert.rejects(dispatcher.client.submitTask({ task: { capability: "busy" } }), limited);
+  stream.end();
 });
 
 test("a cost beyond the burst could never pass and is refused for good", async () => {

@@ -47,7 +47,11 @@ test("a task that nobody can run waits and says why, and goes to the first agent
   await session.answer(await session.expect("unmatched"), completed());
   const states = [];
   for (let event = await events.next(); !event.done; event = await events.next()) states.push(event.value.event?.state);
-  assert.deepEqual(states, [TaskState.LEASED, TaskState.COMPLETED]);
+  // Why it waits may be told anew before it goes.
+  assert.deepEqual(
+    states.filter((told) => told !== TaskState.QUEUED),
+    [TaskState.LEASED, TaskState.COMPLETED],
+  );
   assert.deepEqual([elsewhere.got.length, none.got.length], [0, 0]);
   await Promise.all([elsewhere, none, session].map((one) => one.end([])));
 });

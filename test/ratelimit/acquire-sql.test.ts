@@ -2,14 +2,13 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { testDatabase } from "../harness/postgres.ts";
-import { type Bucket, fullBucket, take, waitUs } from "../../services/ratelimit/core/gcra.ts";
+import { leasedFrom } from "../../services/ratelimit/core/bucket.ts";
 import type { LimitSet } from "../../services/ratelimit/core/limit-set.ts";
-import { checksOf } from "../../services/ratelimit/core/plan.ts";
 import { lease } from "../../services/ratelimit/sql/lease.ts";
 import { peek } from "../../services/ratelimit/sql/peek.ts";
 import { settle } from "../../services/ratelimit/sql/settle.ts";
-import type { Acquisition } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { prepared } from "#libs/db/statement.ts";
+import { Model } from "./model.ts";
 import { acquireAt, acquisition, loadLimits, openStore, storeLimit } from "./store.ts";
 
 const database = await testDatabase();
@@ -30,26 +29,11 @@ let traces = 0;
 /** A namespace of its own for each trace, so that none sees the buckets of another. */
 const newNamespace = () => `trace-${++traces}`;
 
-/** The rule of core/gcra.ts, applied in order and all or nothing: what SQL must answer. */
-class Model {
-  readonly #buckets = new Map<string, Bucket>();
-
-  decide(limits: LimitSet, item: Acquisition, nowUs: bigint): bigint | undefined {
-    const checks = checksOf(limits, item).map(({ bucket: { stored, key }, cost }) => {
-      const name = `${stored.limit.name} ${key}`;
-      return { name, rate: stored.rate, cost, bucket: this.#buckets.get(name) ?? fullBucket };
-    });
-    let worst = 0n;
-    for (const { bucket, rate, cost } of checks) {
-      const wait = waitUs(bucket, rate, cost, nowUs);
-      if (wait === undefined) return undefined;
-      if (wait > worst) worst = wait;
-    }
-    if (worst === 0n)
-      for (const { name, bucket, rate, cost } of checks) this.#buckets.set(name, take(bucket, rate, cost, nowUs));
-    return worst;
-  }
-}
+const rateOf = (limits: LimitSet, namespace: string, name: string) => {
+  const stored = limits.find(namespace, name);
+  if (stored?.rule?.kind !== "tokens") throw new Error(`no token bucket ${name}`);
+  return { stored, rate: stored.rule };
+};
 
 test("SQL decides batches over several limits as the pure rule does, to the microsecond", async () => {
   const item = fc.record({
@@ -81,7 +65,7 @@ test("SQL decides batches over several limits as the pure rule does, to the micr
           const costs = [{ amount: BigInt(cost) }, ...(llm === null ? [] : [{ unit: "llm", amount: BigInt(llm) }])];
           return acquisition({ namespace, user, capability, costs });
         });
-        const expected = acquisitions.map((each) => model.decide(limits, each, nowUs));
+        const expected = model.acquire(limits, acquisitions, nowUs, false);
         const answers = await acquireAt(pool, limits, acquisitions, nowUs);
         assert.deepEqual(
           answers.map(({ waitUs: wait }) => wait),
@@ -108,22 +92,22 @@ test("a refusal names the bucket with the longest wait, and takes nothing from t
   assert.equal((await acquireAt(pool, limits, [ann], startUs + 59_999_999n))[0]!.waitUs, 1n);
   assert.equal((await acquireAt(pool, limits, [ann], startUs + 60_000_000n))[0]!.refusedBy, undefined);
 
-  const wide = limits.find(namespace, "wide")!;
+  const { stored: wide, rate } = rateOf(limits, namespace, "wide");
   const many = acquisition({ namespace, user: "bob", limits: ["wide"], costs: [{ amount: 99n }] });
   // Ann's refused ones took nothing from it, and what her first took has come back: 99 are there, and no more.
   assert.equal((await acquireAt(pool, limits, [many], startUs + 60_000_000n))[0]!.refusedBy, undefined);
   const sight = await peek(pool, limits.revision, [{ stored: wide, key: "" }], startUs + 60_000_000n);
-  assert.equal(sight!.buckets[0]!.spent, wide.rate.capacity);
+  assert.equal(sight!.buckets[0]!.spent, rate.capacity);
 });
 
 test("a reservation takes once, and is settled once: the difference is charged or given back", async () => {
   const namespace = newNamespace();
   await storeLimit(pool, { namespace, name: "llm", unit: "llm", kind: bucketLimit(1n, 86_400, 1_000n) });
   const limits = await loadLimits(pool);
-  const stored = limits.find(namespace, "llm")!;
+  const { stored, rate } = rateOf(limits, namespace, "llm");
   const spentTokens = async (): Promise<bigint> => {
     const sight = await peek(pool, limits.revision, [{ stored, key: "" }], startUs);
-    return sight!.buckets[0]!.spent / stored.rate.token;
+    return sight!.buckets[0]!.spent / rate.token;
   };
   const reserve = (reservationId: string) =>
     acquisition({ namespace, reservationId, costs: [{ unit: "llm", amount: 300n }] });
@@ -137,7 +121,7 @@ test("a reservation takes once, and is settled once: the difference is charged o
   assert.equal(await spentTokens(), 600n);
 
   const real = (reservationId: string, amount: bigint, release = false) =>
-    ({ namespace, reservationId, release, costs: [{ unit: "llm", amount }] }) as const;
+    ({ namespace, reservationId, release, costs: [{ unit: "llm", amount }], adjustments: [] }) as const;
   assert.equal(await settle(pool, [real("r1", 40n), real("unknown", 1n)], startUs), 1);
   assert.equal(await spentTokens(), 340n);
   assert.equal(await settle(pool, [real("r1", 0n)], startUs), 0);
@@ -172,7 +156,7 @@ test("the largest limit that can be set, deep in debt, is still counted", async 
   assert.equal(
     await settle(
       pool,
-      [{ namespace, reservationId: "a", release: false, costs: [{ unit: "", amount: 10n ** 12n }] }],
+      [{ namespace, reservationId: "a", release: false, costs: [{ unit: "", amount: 10n ** 12n }], adjustments: [] }],
       startUs,
     ),
     1,
@@ -180,7 +164,14 @@ test("the largest limit that can be set, deep in debt, is still counted", async 
   const [refused] = await acquireAt(pool, limits, [all("b")], startUs);
   assert.equal(refused!.refusedBy?.key, "");
   assert.ok(refused!.waitUs! > 0n);
-  const wish = { limitId: limits.find(namespace, "l")!.limitId, key: "", returns: 0n, unspent: 0n, want: 5n };
+  const wish = {
+    limitId: limits.find(namespace, "l")!.limitId,
+    key: "",
+    returns: 0n,
+    unspent: 0n,
+    lastUseAgeUs: 0n,
+    want: 5n,
+  };
   assert.equal((await lease(pool, "h", [wish], 1_000_000n, startUs))[0]!.granted, 0n);
 });
 
@@ -198,7 +189,7 @@ test("tokens in a bucket and tokens leased out of it are never more than the bur
       const burst = 10n;
       await storeLimit(pool, { namespace, name: "l", kind: bucketLimit(2n, 1, burst) });
       const limits = await loadLimits(pool);
-      const stored = limits.find(namespace, "l")!;
+      const { stored, rate } = rateOf(limits, namespace, "l");
       let nowUs = startUs;
       let used = 0n;
       let held: { id: bigint; granted: bigint; endUs: bigint }[] = [];
@@ -213,6 +204,7 @@ test("tokens in a bucket and tokens leased out of it are never more than the bur
           key: "",
           returns: back?.id ?? 0n,
           unspent: BigInt(unspent),
+          lastUseAgeUs: 0n,
           want: BigInt(want),
         };
         const [grant] = await lease(pool, "holder", [wish], 3_000_000n, nowUs);
@@ -226,8 +218,8 @@ test("tokens in a bucket and tokens leased out of it are never more than the bur
 
         const bucket = (await peek(pool, limits.revision, [{ stored, key: "" }], nowUs))!.buckets[0]!;
         const out = held.reduce((sum, { granted }) => sum + granted, 0n);
-        assert.equal(bucket.leased, out);
-        const free = (stored.rate.capacity - bucket.spent) / stored.rate.token;
+        assert.equal(leasedFrom(bucket), out);
+        const free = (rate.capacity - bucket.spent) / rate.token;
         assert.ok(free + out <= burst, `${free} free and ${out} leased`);
         assert.ok(used + out <= burst + (2n * (nowUs - startUs)) / 1_000_000n, `${used} used and ${out} out`);
       }
@@ -241,7 +233,13 @@ test("a lease is returned by its holder alone, once, and not after it has expire
   await storeLimit(pool, { namespace, name: "l", kind: bucketLimit(1n, 3_600, 10n) });
   const { limitId } = (await loadLimits(pool)).find(namespace, "l")!;
   const ask = async (holder: string, returns: bigint, unspent: bigint, want: bigint, atUs: bigint) => {
-    const [grant] = await lease(pool, holder, [{ limitId, key: "k", returns, unspent, want }], 1_000_000n, atUs);
+    const [grant] = await lease(
+      pool,
+      holder,
+      [{ limitId, key: "k", returns, unspent, lastUseAgeUs: 0n, want }],
+      1_000_000n,
+      atUs,
+    );
     return grant!;
   };
   const first = await ask("a", 0n, 0n, 6n, startUs);

@@ -1,18 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  type Bucket,
-  fullBucket,
-  fullInUs,
-  maxCapacity,
-  remaining,
-  spentAt,
-  take,
-  tokenRate,
-  type TokenRate,
-  waitUs,
-} from "../../services/ratelimit/core/gcra.ts";
+import { type Bucket, freshBucket as fullBucket } from "../../services/ratelimit/core/bucket.ts";
+import { maxCapacity, spentAt, tokenRate, type TokenRate } from "../../services/ratelimit/core/gcra.ts";
+import { remaining, resetUs as fullInUs, take, waitUs } from "../../services/ratelimit/core/rule.ts";
 
 const runs = Number(process.env["PROPERTY_RUNS"] ?? 2_000);
 const startUs = 1_800_000_000_000_000n;

@@ -21,6 +21,7 @@ export async function runRateLimit(connectionString: string, env: Record<string,
   const owned = stack.move();
   return {
     client: createClient(RateLimitService, channel),
+    grpcPort: service.grpcPort,
     httpUrl: `http://127.0.0.1:${service.httpPort}`,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

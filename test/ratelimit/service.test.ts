@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { Code } from "@connectrpc/connect";
 import { WhenUnreachable } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
-import { errorReason, errorViolations, toConnectError } from "#libs/rpc/errors.ts";
+import { errorReason, errorViolations } from "#libs/rpc/errors.ts";
 import { testDatabase } from "../harness/postgres.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { runRateLimit, tokens } from "./running.ts";
@@ -67,6 +66,7 @@ test("a refusal has its wait; a cost above the burst has none; a cost of nothing
   assert.ok(results[2]!.retryDelay!.seconds >= 3_599n && results[2]!.retryDelay!.seconds <= 3_600n);
   assert.equal(results[3]!.limit, "l");
   assert.equal(results[3]!.retryDelay, undefined);
+  assert.equal(results[3]!.capacity, 2n);
   const peeked = await client.peek({ acquisition: cost(2n) });
   assert.equal(peeked.result!.allowed, false);
   assert.equal(peeked.states[0]!.remaining, 0n);
@@ -107,7 +107,6 @@ test("a change holds at once at this replica and, by the hint, at the others; th
 test("what cannot be set, or is not there, is refused with its reason and field", async () => {
   const set = (limit: Parameters<typeof client.setLimit>[0]["limit"]) =>
     client.setLimit({ limit: { name: "bad", ...limit } });
-  const period = { seconds: 1n, nanos: 0 };
   await assert.rejects(set({ kind: tokens(0, 1_000) }), refusedWith("INVALID_REQUEST", "limit.token_bucket.tokens"));
   await assert.rejects(set({ kind: tokens(1, 1_000, -1) }), refusedWith("INVALID_REQUEST", "limit.token_bucket.burst"));
   await assert.rejects(set({ kind: tokens(1, 0) }), refusedWith("INVALID_REQUEST", "limit.token_bucket.period"));
@@ -119,19 +118,12 @@ test("what cannot be set, or is not there, is refused with its reason and field"
     set({ kind: tokens(1, 1_000), per: [user, user] }),
     refusedWith("INVALID_REQUEST", "limit.per[1]"),
   );
-  for (const kind of [
-    { case: "slidingWindow", value: { count: 1n, window: period } },
-    { case: "concurrency", value: { max: 1n } },
-  ] as const) {
-    await assert.rejects(set({ kind }), (error) => {
-      assert.equal(toConnectError(error).code, Code.Unimplemented);
-      return refusedWith("NOT_SUPPORTED")(error);
-    });
-  }
-  const whenUnreachable = WhenUnreachable.SAFE_CAPACITY;
+  const never = { case: "slidingWindow", value: { count: 0n, window: { seconds: 1n } } } as const;
+  await assert.rejects(set({ kind: never }), refusedWith("INVALID_REQUEST", "limit.sliding_window.count"));
+  await assert.rejects(set({ kind: tokens(0, 1_000) }), /A rate of 0 would never admit anything/);
   await assert.rejects(
-    set({ kind: tokens(1, 1_000), whenUnreachable, safeRatePerSecond: 1 }),
-    refusedWith("NOT_SUPPORTED"),
+    set({ kind: tokens(1, 1_000), whenUnreachable: WhenUnreachable.SAFE_CAPACITY }),
+    refusedWith("INVALID_REQUEST", "limit.safe_rate_per_second"),
   );
   assert.deepEqual((await client.listLimits({ namespace: "default" })).limits, []);
 
@@ -141,6 +133,8 @@ test("what cannot be set, or is not there, is refused with its reason and field"
   await assert.rejects(client.acquire({ acquisitions: [] }), refusedWith("INVALID_REQUEST", "acquisitions"));
   await assert.rejects(client.settle({ settlements: [{ reservationId: "a\0b" }] }), refusedWith("INVALID_REQUEST"));
   await assert.rejects(client.deleteLimit({ name: "a\0b" }), refusedWith("INVALID_REQUEST"));
+  await assert.rejects(client.getLimit({ name: "none" }), refusedWith("LIMIT_NOT_FOUND"));
+  await assert.rejects(client.pauseLimit({ limit: "none" }), refusedWith("LIMIT_NOT_FOUND"));
 });
 
 test("reserve and settle conserve, also when the same reservation comes to both replicas at once", async () => {

@@ -6,7 +6,7 @@ import { LimitSchema } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import { AcquisitionSchema, type Acquisition } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { LimitSet } from "../../services/ratelimit/core/limit-set.ts";
 import { planBatch } from "../../services/ratelimit/core/plan.ts";
-import { rateOf } from "../../services/ratelimit/core/token-bucket.ts";
+import { isRefusal, ruleOf } from "../../services/ratelimit/core/limit-rule.ts";
 import { acquire } from "../../services/ratelimit/sql/acquire.ts";
 import { readLimits, setLimit } from "../../services/ratelimit/sql/limits.ts";
 import { poolSettings } from "../../services/ratelimit/sql/pool-settings.ts";
@@ -23,11 +23,15 @@ export async function openStore(connectionString: string): Promise<ConnectionPoo
   return new ConnectionPool({ connectionString, schema, max: 4, settings: poolSettings });
 }
 
-export async function storeLimit(pool: ConnectionPool, init: MessageInitShape<typeof LimitSchema>): Promise<void> {
+export async function storeLimit(
+  pool: ConnectionPool,
+  init: MessageInitShape<typeof LimitSchema>,
+  nowUs?: bigint,
+): Promise<void> {
   const limit = create(LimitSchema, { namespace: "default", ...init });
-  const rate = rateOf(limit);
-  if ("reason" in rate) throw new Error(rate.message);
-  await setLimit(pool, limit, rate);
+  const rule = ruleOf(limit);
+  if (isRefusal(rule)) throw new Error(rule.refusal);
+  await setLimit(pool, limit, rule, nowUs);
 }
 
 export async function loadLimits(pool: ConnectionPool): Promise<LimitSet> {
@@ -44,9 +48,10 @@ export async function acquireAt(
   limits: LimitSet,
   acquisitions: Acquisition[],
   nowUs: bigint,
+  inOrder = false,
 ) {
-  const plan = planBatch(limits, acquisitions);
+  const plan = planBatch(limits, acquisitions, inOrder ? acquisitions.map(() => 1) : []);
   const decisions = await acquire(pool, limits.revision, plan, nowUs);
   if (decisions === undefined) throw new Error("the limits have changed");
-  return decisions.map(({ refusedBy, waitUs }) => ({ refusedBy: plan.buckets[refusedBy - 1], waitUs }));
+  return decisions.map(({ refusedBy, ...rest }) => ({ refusedBy: plan.buckets[refusedBy - 1], ...rest }));
 }

@@ -103,7 +103,7 @@ export function canceled(reason: string): Decision {
   return { kind: "final", state: TaskState.CANCELED, outcome: canceledOutcome(reason) };
 }
 
-function failureOutcome(failure: Failed): Outcome {
+export function failureOutcome(failure: Failed): Outcome {
   return create(OutcomeSchema, { kind: { case: "failed", value: failure } });
 }
 

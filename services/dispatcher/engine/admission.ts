@@ -5,22 +5,24 @@ import type { Clock } from "#libs/clock/clock.ts";
 import { Batcher } from "#libs/db/batcher.ts";
 import { isConnectionFailure } from "#libs/db/connection-failure.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
-import { TaskSpecSchema, TaskState, WhenLimited, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import { TaskSpecSchema, TaskState, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
 import { validate } from "#libs/rpc/validate.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { newTraceparent, SpanKind, startSpan, type TaskSpan } from "#libs/telemetry/task-spans.ts";
 import { checkTaskData, isPlainlyValid } from "../core/task-check.ts";
 import { findTasks } from "../sql/find-tasks.ts";
+import { insertLimitedTasks, isLimited, isParked, type LaneEntry } from "../sql/insert-limited-tasks.ts";
 import { insertTasks, type InsertedTask, type NewTask } from "../sql/insert-tasks.ts";
 import type { Assigner } from "./assigner.ts";
 import type { InputSchemas } from "./input-schemas.ts";
-import type { LimitGate } from "./limit-gate.ts";
+import type { Admitted, LaneAdmission } from "./lane-admission.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 import { sameTask, type Accepted } from "./same-task.ts";
 import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
+import { toStorageError } from "./storage-error.ts";
 import { endOf } from "./task-view.ts";
 import type { Waiter, Waiters } from "./waiters.ts";
 
@@ -33,6 +35,8 @@ interface Candidate {
   readonly route: LiveRoute;
   readonly dueTimeMs: number | null;
   readonly waiter: Waiter | undefined;
+  /** Undefined if no limit counts it. */
+  readonly lane: LaneEntry | undefined;
   session: HomeSession | undefined;
 }
 
@@ -43,7 +47,7 @@ export interface AdmissionParts {
   readonly routes: RouteTable;
   readonly segments: SegmentKeeper;
   readonly assigner: Assigner;
-  readonly limits: LimitGate;
+  readonly lanes: LaneAdmission;
   readonly schemas: InputSchemas;
   readonly waiters: Waiters;
   readonly instanceKey: number;
@@ -54,6 +58,8 @@ export interface AdmissionParts {
   onQueued(route: LiveRoute, rank: number, taskKey: number): void;
   /** A task was stored that waits for its time. */
   onScheduled(dueTimeMs: number): void;
+  /** A task was stored that limits hold back for that long. */
+  onParked(waitMs: number): void;
   /** A slot that was taken for a task that did not come to be. */
   onSlotUnused(session: HomeSession, route: LiveRoute): void;
 }
@@ -62,27 +68,31 @@ export interface AdmissionParts {
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #batcher: Batcher<Candidate, Accepted | Error>;
+  /** Apart from the others, which never wait for a lock of a limit. */
+  readonly #limited: Batcher<Candidate, Accepted | Error>;
   /** Tasks on their way into the database, so that no batch has the same id twice. */
   readonly #pending = new Map<string, AdmissionCallback[]>();
   closed = false;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
-    this.#batcher = new Batcher({
+    const options = {
       maxItems: 500,
       maxBytes: 8 * 1024 * 1024,
-      sizeOf: ({ bytes }) => bytes.length + 100,
-      run: (candidates) => this.#store(candidates),
-    });
+      sizeOf: ({ bytes }: Candidate) => bytes.length + 100,
+      run: (candidates: Candidate[]) => this.#store(candidates),
+    };
+    this.#batcher = new Batcher(options);
+    this.#limited = new Batcher(options);
   }
 
   /** Tasks that are on their way into the database. */
   get pending(): number {
-    return this.#batcher.size;
+    return this.#batcher.size + this.#limited.size;
   }
 
-  drain(): Promise<void> {
-    return this.#batcher.drain();
+  async drain(): Promise<void> {
+    await Promise.all([this.#batcher.drain(), this.#limited.drain()]);
   }
 
   /**
@@ -110,11 +120,17 @@ export class Admission {
     };
     if (waiter !== undefined) this.#parts.waiters.add(name, waiter);
     const route = this.#parts.routes.known(spec);
-    if (route !== undefined && this.#parts.limits.isFree(spec) && !this.#parts.schemas.has(spec)) {
+    if (route !== undefined && this.#parts.lanes.isFree(spec) && !this.#parts.schemas.has(spec)) {
       this.#enqueue(spec, name, route, waiter, answer);
     } else {
       this.#prepare(spec).then(
-        (prepared) => this.#enqueue(spec, name, prepared, waiter, answer),
+        (prepared) => {
+          const settled: AdmissionCallback = (error, accepted) => {
+            if (accepted?.created === false) this.#parts.lanes.unused(prepared);
+            answer(error, accepted);
+          };
+          this.#enqueue(spec, name, prepared.route, waiter, settled, prepared.lane);
+        },
         (error: unknown) => answer(toStorageError(error)),
       );
     }
@@ -126,12 +142,6 @@ export class Admission {
     if (problem !== undefined) {
       const violations = [{ field: "task.task_data", description: problem.message }];
       throw legionError(problem.reason, problem.message, { violations });
-    }
-    if (spec.whenLimited === WhenLimited.WAIT) {
-      throw legionError(
-        "NOT_SUPPORTED",
-        "when_limited: WAIT is not served by this mesh; use REFUSE and try again later.",
-      );
     }
     if (spec.namespace === "") spec.namespace = "default";
     if (spec.taskId === "") spec.taskId = randomUUIDv7();
@@ -149,10 +159,9 @@ export class Admission {
     return span;
   }
 
-  async #prepare(spec: TaskSpec): Promise<LiveRoute> {
+  async #prepare(spec: TaskSpec): Promise<Admitted> {
     await this.#parts.schemas.check(spec);
-    if (!this.#parts.limits.isFree(spec)) await this.#parts.limits.admit(spec);
-    return this.#parts.routes.of(spec);
+    return this.#parts.lanes.admit(spec, await this.#parts.routes.of(spec));
   }
 
   #enqueue(
@@ -161,11 +170,12 @@ export class Admission {
     route: LiveRoute,
     waiter: Waiter | undefined,
     answer: AdmissionCallback,
+    lane?: LaneEntry,
   ): void {
     const others = this.#pending.get(name);
     if (others !== undefined) {
       // The same id is being stored this moment; whether it is the same task can be told when it is.
-      others.push(() => this.#enqueue(spec, name, route, waiter, answer));
+      others.push(() => this.#enqueue(spec, name, route, waiter, answer, lane));
       return;
     }
     this.#pending.set(name, []);
@@ -177,9 +187,10 @@ export class Admission {
       route,
       dueTimeMs: dueTimeMs !== null && dueTimeMs > this.#parts.clock.now() ? dueTimeMs : null,
       waiter,
+      lane,
       session: undefined,
     };
-    this.#batcher.push(candidate, (failure, result) => {
+    (lane === undefined ? this.#batcher : this.#limited).push(candidate, (failure, result) => {
       const waiting = this.#pending.get(name);
       this.#pending.delete(name);
       if (failure !== null) answer(toStorageError(failure));
@@ -191,8 +202,10 @@ export class Admission {
 
   async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
     const { pool, segments, assigner, instanceKey } = this.#parts;
-    const tasks: NewTask[] = candidates.map((candidate) => {
-      if (candidate.dueTimeMs === null) candidate.session = assigner.takeSlot(candidate.route);
+    const tasks: (NewTask & Pick<Candidate, "lane">)[] = candidates.map((candidate) => {
+      if (candidate.dueTimeMs === null && candidate.lane?.parks !== true) {
+        candidate.session = assigner.takeSlot(candidate.route);
+      }
       return {
         namespace: candidate.spec.namespace,
         taskId: candidate.spec.taskId,
@@ -203,11 +216,15 @@ export class Admission {
         rank: -candidate.spec.priority,
         sessionKey: candidate.session?.sessionKey ?? null,
         dueTimeMs: candidate.dueTimeMs,
+        lane: candidate.lane,
       };
     });
     let stored: (InsertedTask | undefined)[];
     try {
-      stored = await segments.withCurrent((segment) => insertTasks(pool, tasks, { segment, instanceKey }));
+      stored = await segments.withCurrent((segment) => {
+        const place = { segment, instanceKey };
+        return isLimited(tasks) ? insertLimitedTasks(pool, tasks, place) : insertTasks(pool, tasks, place);
+      });
     } catch (error) {
       for (const candidate of candidates) this.#giveBack(candidate);
       if (!isConnectionFailure(error)) {
@@ -235,10 +252,15 @@ export class Admission {
     candidate.session = undefined;
   }
 
-  #accept({ spec, name, route, session, dueTimeMs, waiter }: Candidate, stored: InsertedTask): Accepted {
+  #accept(candidate: Candidate, stored: InsertedTask): Accepted {
+    const { spec, name, route, session, dueTimeMs, waiter, lane } = candidate;
     if (waiter !== undefined) this.#parts.waiters.locate(name, stored.segment, stored.taskKey);
     let state: TaskState = TaskState.LEASED;
-    if (session !== undefined) {
+    if (isParked(stored)) {
+      state = TaskState.QUEUED;
+      this.#giveBack(candidate);
+      this.#parts.onParked(lane?.waitMs ?? 0);
+    } else if (session !== undefined) {
       this.#parts.onLeased(session, spec, route, stored);
     } else if (dueTimeMs !== null) {
       state = TaskState.SCHEDULED;
@@ -275,17 +297,4 @@ export class Admission {
     }
     return answers;
   }
-}
-
-function toStorageError(error: unknown): Error {
-  if (isConnectionFailure(error)) {
-    return legionError(
-      "DATABASE_UNAVAILABLE",
-      "The database cannot be reached; whether the task was stored is not known. Submit it again with the same task_id.",
-      {
-        retryDelayMs: 500,
-      },
-    );
-  }
-  return error as Error;
 }

@@ -14,7 +14,7 @@ import { findOutcomes, findTasks, type TaskRow } from "../sql/find-tasks.ts";
 import type { Ending } from "./ending.ts";
 import type { Finisher } from "./finisher.ts";
 import { decodeSpec, type LeaseBook } from "./lease-book.ts";
-import type { LimitGate } from "./limit-gate.ts";
+import { noteOf, restFor } from "./attempt-note.ts";
 import type { RouteTable } from "./route-table.ts";
 import type { Samples } from "./samples.ts";
 import { taskName, type HomeSession, type Lease } from "./session.ts";
@@ -30,12 +30,13 @@ export interface AgentFrameParts {
   readonly finisher: Finisher;
   readonly waiters: Waiters;
   readonly samples: Samples;
-  readonly limits: LimitGate;
   readonly routes: RouteTable;
   readonly log: Logger;
   readonly maxResultBytes: number;
   readonly signal: AbortSignal;
   onReady(session: HomeSession): void;
+  /** Resolves when the pauses that were stored hold. */
+  whenPaused(): Promise<void>;
 }
 
 /** What agents say about their attempts, and what follows from it. */
@@ -77,16 +78,24 @@ export class AgentFrames {
       return;
     }
     const outcome = this.#acceptable(answer.outcome);
-    const decision = decideOutcome(lease, outcome, Math.random());
-    this.#parts.leases.close(lease);
+    const decision = restFor(decideOutcome(lease, outcome, Math.random()), answer);
+    const note = noteOf(answer);
+    // The slot of an attempt that asks for a pause is free when the pause holds, lest the next of its limit slips in.
+    const pauses = note !== undefined && note.pauseMs > 0;
+    if (pauses) this.#parts.leases.moveToOverdue(lease);
+    else this.#parts.leases.close(lease);
     this.#parts.samples.add(lease, answer);
-    if (answer.stats && answer.stats.costs.length > 0) {
-      this.#parts.limits.settle(session.namespace, lease.taskId, answer.stats.costs);
-    }
-    this.#parts.finisher.finish(lease, decision, (held) => {
+    const settled = (held: boolean): void => {
+      if (pauses) void this.#closeWhenPaused(session, answer);
       if (held) done();
       else void this.#whenAnswered(this.#answerLate(session, lease, answer), done);
-    });
+    };
+    this.#parts.finisher.finish(lease, decision, settled, note);
+  }
+
+  async #closeWhenPaused(session: HomeSession, { taskId, attempt }: AttemptOutcome): Promise<void> {
+    await this.#parts.whenPaused();
+    this.#parts.leases.closeOverdue(session, taskId, attempt);
   }
 
   /** Tells an agent to stop an attempt, because somebody asked for that. */
@@ -167,9 +176,9 @@ export class AgentFrames {
       retryPolicy: spec.retryPolicy,
       cancelReason: row.cancel_reason ?? undefined,
     };
-    const decision = decideOutcome(facts, this.#acceptable(answer.outcome), Math.random());
+    const decision = restFor(decideOutcome(facts, this.#acceptable(answer.outcome), Math.random()), answer);
     const held = await new Promise<boolean>((resolve) => {
-      this.#parts.finisher.finish(ending, decision, resolve);
+      this.#parts.finisher.finish(ending, decision, resolve, noteOf(answer));
     });
     if (!held) await this.#answerLate(session, ending, answer);
   }

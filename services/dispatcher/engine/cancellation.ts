@@ -24,6 +24,8 @@ export interface CancellationParts {
   readonly waiters: Waiters;
   readonly hints: Hints;
   readonly instance: Instance;
+  /** Gates of concurrency limits got slots back that somebody waits for. */
+  onSlotsFreed(gateKeys: number[]): void;
 }
 
 /** Stops tasks on request, wherever they are. */
@@ -61,6 +63,7 @@ export class Cancellation {
         outcome,
       });
       this.#parts.hints.ended(canceled.submitter, row.task_key);
+      this.#parts.onSlotsFreed(canceled.gates);
       return TaskState.CANCELED;
     }
   }

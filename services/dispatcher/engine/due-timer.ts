@@ -16,6 +16,7 @@ export class DueTimer implements Disposable {
   readonly #clock: Clock;
   readonly #routes: RouteTable;
   readonly #onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
+  readonly #onParked: () => void;
   readonly #onError: (error: unknown) => void;
   readonly #pace = new Pace();
   #fromMs = 0;
@@ -29,12 +30,14 @@ export class DueTimer implements Disposable {
     clock: Clock;
     routes: RouteTable;
     onQueued: (route: LiveRoute, rank: number, taskKey: number) => void;
+    onParked: () => void;
     onError: (error: unknown) => void;
   }) {
     this.#pool = parts.pool;
     this.#clock = parts.clock;
     this.#routes = parts.routes;
     this.#onQueued = parts.onQueued;
+    this.#onParked = parts.onParked;
     this.#onError = parts.onError;
   }
 
@@ -65,7 +68,11 @@ export class DueTimer implements Disposable {
   async #release(): Promise<void> {
     for (;;) {
       const released = await releaseDue(this.#pool, releasedAtOnce, this.#fromMs);
-      for (const { route_key, rank, task_key } of released) {
+      for (const { route_key, rank, task_key, lane_key } of released) {
+        if (lane_key !== null) {
+          this.#onParked();
+          continue;
+        }
         const route = this.#routes.get(route_key);
         if (route !== undefined) this.#onQueued(route, rank, task_key);
       }

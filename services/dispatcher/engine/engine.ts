@@ -20,12 +20,14 @@ import { Assigner } from "./assigner.ts";
 import { Cancellation } from "./cancellation.ts";
 import { DueTimer } from "./due-timer.ts";
 import { Finisher, type FinisherEvents } from "./finisher.ts";
+import { Gates } from "./gates.ts";
 import { Handover } from "./handover.ts";
 import { Hints } from "./hints.ts";
 import { Home } from "./home.ts";
 import { InputSchemas } from "./input-schemas.ts";
 import { Instance } from "./instance.ts";
 import { decodeSpec, LeaseBook } from "./lease-book.ts";
+import { KnownTasks } from "./known-tasks.ts";
 import { LimitGate } from "./limit-gate.ts";
 import { observeEngine } from "./observe.ts";
 import { RouteTable, type LiveRoute } from "./route-table.ts";
@@ -65,7 +67,17 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const hints = new Hints(notifier, instance, signal);
   const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
   const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
-  const limits = new LimitGate(createClient(RateLimitService, rateLimit), log);
+  const rateLimitClient = createClient(RateLimitService, rateLimit);
+  const limits = host.use(
+    new LimitGate({
+      rateLimit: rateLimitClient,
+      holderId: host.instanceId,
+      known: new KnownTasks(pool),
+      clock,
+      log,
+      metrics,
+    }),
+  );
   const dropped = metrics.counter("samples_dropped_total", "Execution samples given up because the Watchdog was away");
   const samples = new Samples(createClient(WatchdogService, watchdog), clock, dropped);
 
@@ -74,17 +86,38 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
   const matcher = new Matcher<HomeSession>();
   const leases = new LeaseBook(matcher, clock);
   const assigner = new Assigner({ pool, clock, routes, matcher, instanceKey, log });
+  const gates = host.use(
+    new Gates({
+      waiters,
+      hints,
+      pool,
+      clock,
+      log,
+      routes,
+      matcher,
+      limits,
+      rateLimit: rateLimitClient,
+      instanceKey,
+      onQueued: queued,
+    }),
+  );
   const dueTimer = host.use(
     new DueTimer({
       pool,
       clock,
       routes,
       onQueued: queued,
+      onParked: () => gates.keeper.expect(0),
       onError: (err) => log.debug("due tasks could not be released", { err }),
     }),
   );
   const observed = observeEngine({ metrics, matcher, leases, capabilityLabel });
-  const finisher = new Finisher(pool, clock, log, finished({ waiters, hints, assigner, dueTimer, observed, lookUp }));
+  const finisher = new Finisher(
+    pool,
+    clock,
+    log,
+    finished({ waiters, hints, assigner, dueTimer, gates, observed, lookUp }),
+  );
   const handover = new Handover({
     clock,
     matcher,
@@ -103,15 +136,25 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     finisher,
     waiters,
     samples,
-    limits,
     routes,
     log,
     maxResultBytes: config.MAX_RESULT_BYTES,
     signal,
     onReady,
+    whenPaused: () => gates.carrier.carried(),
   });
   const reader = new TaskReader({ pool, routes, matcher });
-  const cancellation = new Cancellation({ pool, reader, routes, leases, frames, waiters, hints, instance });
+  const cancellation = new Cancellation({
+    pool,
+    reader,
+    routes,
+    leases,
+    frames,
+    waiters,
+    hints,
+    instance,
+    onSlotsFreed: (gateKeys) => gates.keeper.freed(gateKeys),
+  });
   const admission = new Admission({
     pool,
     clock,
@@ -119,7 +162,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     routes,
     segments,
     assigner,
-    limits,
+    lanes: gates.admission,
     schemas,
     waiters,
     instanceKey,
@@ -132,6 +175,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
         submitter: instanceKey,
       }),
     onQueued: queued,
+    onParked: (waitMs) => gates.keeper.expect(waitMs),
     onScheduled: (dueTimeMs) => dueTimer.expect(dueTimeMs - clock.now()),
     onSlotUnused: (session, route) => matcher.giveBack(session, route.capability),
   });
@@ -164,6 +208,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     routes,
     hints,
     limits,
+    gates,
     samples,
     waiters,
     matcher,
@@ -187,11 +232,14 @@ function finished(parts: {
   hints: Hints;
   assigner: Assigner;
   dueTimer: DueTimer;
+  gates: Gates;
   observed: ReturnType<typeof observeEngine>;
   lookUp(tasks: { segment: number; taskKey: number; taskName: string }[]): Promise<void>;
 }): FinisherEvents {
-  const { waiters, hints, assigner, dueTimer, observed } = parts;
+  const { waiters, hints, assigner, dueTimer, gates, observed } = parts;
   return {
+    slotsFreed: (gateKeys) => gates.keeper.freed(gateKeys),
+    noted: () => gates.carrier.nudge(),
     ended(ending, { state, outcome }, times) {
       observed.ended(ending, state);
       const { agentId, sessionId } = ending.session;

@@ -8,7 +8,13 @@ import { TaskState } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { unspecified } from "../core/task-state.ts";
 import { canceled, type Decision } from "../core/outcomes.ts";
-import { type AttemptTimes, resolveAttempts, type Resolution, type Resolved } from "../sql/resolve-attempts.ts";
+import {
+  type AttemptNote,
+  type AttemptTimes,
+  resolveAttempts,
+  type Resolution,
+  type Resolved,
+} from "../sql/resolve-attempts.ts";
 import type { Ending } from "./ending.ts";
 import { traceFinish } from "./tracing.ts";
 
@@ -17,6 +23,10 @@ export interface FinisherEvents {
   ended(ending: Ending, decision: Extract<Decision, { kind: "final" }>, times: AttemptTimes): void;
   /** The task waits again. */
   again(ending: Ending, decision: Extract<Decision, { kind: "again" }>): void;
+  /** Gates of concurrency limits got slots back that somebody waits for. */
+  slotsFreed(gateKeys: number[]): void;
+  /** Something was stored that the arbiter of limits is to be told. */
+  noted(): void;
   /** The lease was not there any more: lost to somebody else, or resolved by a statement whose answer was lost. */
   lost(ending: Ending): void;
 }
@@ -74,13 +84,14 @@ export class Finisher implements AsyncDisposable {
   }
 
   /**
+   * @param note what the arbiter of limits is to be told of the attempt, if the task is under a limit.
    * @param done told when it is committed, and whether the lease was still there. Not called if it could not be committed
    *   before this process ended.
    */
-  finish(ending: Ending, decision: Decision, done?: (held: boolean) => void): void {
+  finish(ending: Ending, decision: Decision, done?: (held: boolean) => void, note?: AttemptNote): void {
     this.#pending.add(ending.taskKey);
     for (const followed of this.#followers) followed.add(ending.taskKey);
-    const resolution = toResolution(ending, decision);
+    const resolution = { ...toResolution(ending, decision), note };
     const item: Item = { resolution, ending, decision, isSecondLook: false, done, startMs: this.#clock.now() };
     this.#batcher.push(item, (error, times) => this.#settled(item, error, times ?? false));
   }
@@ -98,6 +109,7 @@ export class Finisher implements AsyncDisposable {
           resolveAttempts(
             this.#pool,
             items.map((item) => item.resolution),
+            (gateKeys) => this.#events.slotsFreed(gateKeys),
           ),
         { signal: this.#stopping.signal },
       );
@@ -121,7 +133,7 @@ export class Finisher implements AsyncDisposable {
       answers.push(times);
       if (answer !== false && "cancelReason" in answer) {
         item.decision = canceled(answer.cancelReason);
-        item.resolution = toResolution(item.ending, item.decision);
+        item.resolution = { ...toResolution(item.ending, item.decision), note: item.resolution.note };
       } else if (times !== false || item.isSecondLook || standsAnyway(item.resolution)) {
         continue;
       }
@@ -135,7 +147,11 @@ export class Finisher implements AsyncDisposable {
     return items.map((item, index) => lateAnswers.get(item) ?? answers[index]!);
   }
 
-  #settled({ ending, decision, done, startMs }: Item, error: Error | null, times: AttemptTimes | false): void {
+  #settled(
+    { ending, decision, done, startMs, resolution }: Item,
+    error: Error | null,
+    times: AttemptTimes | false,
+  ): void {
     this.#pending.delete(ending.taskKey);
     if (error !== null) {
       // The lease stays as it is; the sweep for leases that nobody holds gives the task to somebody else.
@@ -152,6 +168,7 @@ export class Finisher implements AsyncDisposable {
       traceFinish(ending, decision, { startMs, clock: this.#clock });
       this.#events.again(ending, decision);
     }
+    if (times !== false && resolution.note !== undefined) this.#events.noted();
     done?.(times !== false);
   }
 }

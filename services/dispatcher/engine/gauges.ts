@@ -1,6 +1,7 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
-import type { Metrics } from "#libs/telemetry/metrics.ts";
+import { boundedLabel, type Metrics } from "#libs/telemetry/metrics.ts";
 import { readCounters } from "../sql/counters.ts";
+import { parkedByLimit } from "../sql/find-parked.ts";
 import { queueDepth } from "../sql/routes.ts";
 import type { RouteTable } from "./route-table.ts";
 
@@ -14,8 +15,10 @@ export class Gauges {
   readonly #pool: ConnectionPool;
   readonly #routes: RouteTable;
   readonly #label: (capability: string) => string;
+  readonly #limitLabel = boundedLabel([""], 100);
   #depths = new Map<string, Depth>();
   #states: [number, { state: string }][] = [];
+  #parked: [number, { limit: string }][] = [];
 
   constructor(pool: ConnectionPool, routes: RouteTable, metrics: Metrics, label: (capability: string) => string) {
     this.#pool = pool;
@@ -33,6 +36,11 @@ export class Gauges {
       "Age of the oldest task that waits for an agent",
       byCapability(({ oldestSeconds }) => oldestSeconds),
     );
+    metrics.observableGauge(
+      "parked_tasks",
+      "Tasks that a limit holds back, by the limit; empty: it was not asked yet",
+      () => this.#parked,
+    );
     metrics.observableGauge("tasks", "Tasks by state; final states count since the first start", () => this.#states);
   }
 
@@ -47,6 +55,12 @@ export class Gauges {
       depths.set(capability, { tasks: depth.tasks + tasks, oldestSeconds });
     }
     this.#depths = depths;
+    const held = new Map(this.#parked.map(([, { limit }]) => [limit, 0]));
+    for (const { limit_name, tasks } of await parkedByLimit(this.#pool)) {
+      const limit = this.#limitLabel(limit_name ?? "");
+      held.set(limit, (held.get(limit) ?? 0) + tasks);
+    }
+    this.#parked = [...held].map(([limit, tasks]) => [tasks, { limit }]);
     const counters = await readCounters(this.#pool);
     this.#states = [
       [counters.queued, { state: "QUEUED" }],

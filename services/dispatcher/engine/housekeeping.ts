@@ -15,7 +15,7 @@ const lookedUpAtOnce = 2_000;
 /** All that the Dispatcher does by the clock. */
 export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: Engine): void {
   const { pool, log } = host;
-  const { instance, assigner, waiters, dueTimer, cancellation, limits, samples, segments, schemas } = engine;
+  const { instance, assigner, waiters, dueTimer, cancellation, gates, samples, segments, schemas } = engine;
   const rescuer = new Rescuer({
     pool,
     log,
@@ -51,7 +51,9 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   };
   every(Math.min(2_500, config.INSTANCE_LEASE / 4), "instance lease", () => instance.renew());
   every(1_000, "queue poll", () => assigner.poll());
-  every(1_000, "limits", () => limits.refresh());
+  every(100, "limits", () => gates.limitsRead());
+  every(1_000, "gates", () => gates.tick());
+  every(60_000, "unused gates", () => gates.forgetUnused());
   every(1_000, "cancel poll", () => cancellation.tick());
   every(1_000, "outcome poll", lookUpSome);
   every(1_000, "statistics", async () => void (await refreshStatistics(pool)));
@@ -65,6 +67,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
   every(10_000, "input schemas", () => schemas.refresh());
   every(60_000, "segments", () => segments.tick());
   dueTimer.expect(0);
+  gates.keeper.expect(0);
 
   void engine.hints
     .listen({

@@ -3,12 +3,13 @@ import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { TaskState, type Task } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
 import type { Matcher } from "../core/matcher.ts";
+import { findParked } from "../sql/find-parked.ts";
 import { findQueued, findTasks, type TaskRow } from "../sql/find-tasks.ts";
 import { decodeSpec } from "./lease-book.ts";
 import type { RouteTable } from "./route-table.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { stateOf, toTask } from "./task-view.ts";
-import { queuedReason } from "./waiting-reason.ts";
+import { parkedReason, queuedReason } from "./waiting-reason.ts";
 
 interface TaskId {
   readonly namespace: string;
@@ -65,6 +66,13 @@ export class TaskReader {
       rank: -spec.priority,
       taskKey: row.task_key,
     });
+    const parked = queued === undefined ? await findParked(this.#pool, row.task_key) : undefined;
+    if (parked !== undefined) {
+      const place = { attempts: parked.attempts, lastFailure: parked.last_failure };
+      const task = toTask(row, { ...options, queued: place });
+      task.waitingReason = parkedReason(this.#matcher, spec, parked);
+      return task;
+    }
     const task = toTask(row, { ...options, queued });
     task.waitingReason = queuedReason(this.#matcher, spec, queued?.ahead);
     return task;

@@ -23,5 +23,6 @@ export async function getMetrics(
     tasksQueued: BigInt(counters.queued),
     tasksScheduled: BigInt(counters.scheduled),
     tasksLeased: BigInt(counters.leased),
+    tasksParked: BigInt(counters.parked),
   });
 }

@@ -8,30 +8,41 @@ export interface TaskPlace {
   readonly rank: number;
 }
 
-const waiting = prepared<{ submitter: number; attempts: number }>(
+const waiting = prepared<{ submitter: number; attempts: number; gates: number[] }>(
   "cancel_waiting",
   `
   with gone as (
-    delete from queue where route_key = $1 and rank = $2 and task_key = $3 returning submitter, attempts
+    delete from queue where route_key = $1 and rank = $2 and task_key = $3 returning submitter, attempts, lane_key, true as paid, spent
   ), rested as (
-    delete from scheduled where task_key = $3 returning submitter, attempts
+    delete from scheduled where task_key = $3 returning submitter, attempts, lane_key, paid, spent
+  ), held_back as (
+    delete from parked where task_key = $3 returning submitter, attempts, lane_key, paid, spent
   ), either as materialized (
-    select * from gone union all select * from rested
+    select * from gone union all select * from rested union all select * from held_back
+  ), unused as (
+    insert into notes (task_key, segment, lane_key, attempt, spent)
+    select $3, $4, lane_key, 0, spent from either where lane_key is not null and paid and attempts = 0
   ), ended as (
     insert into outcomes (segment, task_key, state, attempt, finish_time, outcome)
     select $4, $3, 6, attempts, now(), $5 from either
   ), counted as (
     insert into counter_changes (canceled) select 1 from either
   )
-  select submitter, attempts from either`,
+  select submitter, attempts, array(
+    select g::float8 from gone, release_slots(array[gone.lane_key]) as g where gone.lane_key is not null
+  ) as gates
+  from either`,
 );
 
-/** Ends a task that waits; undefined if it does not wait any more. */
+/**
+ * Ends a task that waits; undefined if it does not wait any more. `gates`: of concurrency limits, that got a slot back and that
+ * somebody waits for.
+ */
 export async function cancelWaiting(
   pool: ConnectionPool,
   place: TaskPlace,
   outcome: Uint8Array,
-): Promise<{ submitter: number; attempts: number } | undefined> {
+): Promise<{ submitter: number; attempts: number; gates: number[] } | undefined> {
   const params = [place.routeKey, place.rank, place.taskKey, place.segment, outcome];
   const [row] = await pool.run(waiting, params);
   return row;

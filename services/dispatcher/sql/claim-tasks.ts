@@ -43,9 +43,11 @@ const statement = prepared<Row>(
     from (select *, row_number() over (order by rank, task_key) as ord from picked) n join slots s using (ord)
   ), leased as (
     insert into leases (
-      task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time
+      task_key, segment, attempt, session_key, instance_key, route_key, rank, submitter, start_time, lane_key,
+      spent
     )
-    select task_key, segment, attempts + 1, session_key, $6, route_key, rank, submitter, now() from paired
+    select task_key, segment, attempts + 1, session_key, $6, route_key, rank, submitter, now(), lane_key, spent
+    from paired
   ), counted as (
     insert into counter_changes (dispatched) select count(*) from paired having count(*) > 0
   )

@@ -8,7 +8,9 @@ export interface Counters {
   readonly failed: number;
   readonly canceled: number;
   readonly dead: number;
+  /** Those that limits hold back included. */
   readonly queued: number;
+  readonly parked: number;
   readonly scheduled: number;
   readonly leased: number;
   readonly total_agents: number;
@@ -20,11 +22,13 @@ const read = prepared<Counters>(
   "read_counters",
   `
   select ${names.map((name) => `(c.${name} + coalesce(x.${name}, 0))::float8 as ${name}`).join(", ")},
-    (select count(*) from queue)::float8 as queued,
+    (select count(*) from queue)::float8 + p.parked as queued,
+    p.parked,
     (select count(*) from scheduled)::float8 as scheduled,
     (select count(*) from leases)::float8 as leased,
     c.total_agents::float8 as total_agents
   from counters c
+  cross join (select count(*)::float8 as parked from parked) p
   cross join (select ${names.map((name) => `sum(${name}) as ${name}`).join(", ")} from counter_changes) x`,
 );
 

@@ -1,7 +1,15 @@
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { prepared } from "#libs/db/statement.ts";
 
-const release = prepared<{ route_key: number; rank: number; task_key: number }>(
+export interface ReleasedTask {
+  readonly route_key: number;
+  readonly rank: number;
+  readonly task_key: number;
+  /** Set for a task that limits apply to: it is parked, not queued. */
+  readonly lane_key: number | null;
+}
+
+const release = prepared<ReleasedTask>(
   "release_due",
   `
   with due as materialized (
@@ -10,21 +18,26 @@ const release = prepared<{ route_key: number; rank: number; task_key: number }>(
     order by due_time limit $1 for update skip locked
   ), gone as (
     delete from scheduled s using due d where s.task_key = d.task_key returning s.*
+  ), queued as (
+    insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure)
+    select route_key, rank, task_key, segment, attempts, submitter, last_failure from gone where lane_key is null
+  ), held_back as (
+    insert into parked (lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent)
+    select lane_key, rank, task_key, segment, route_key, attempts, submitter, last_failure, paid, spent
+    from gone where lane_key is not null
+  ), headed as (
+    insert into heads (lane_key, next_time)
+    select distinct lane_key, now() from gone where lane_key is not null order by lane_key
+    on conflict (lane_key) do update set next_time = heads.next_time
   )
-  insert into queue (route_key, rank, task_key, segment, attempts, submitter, last_failure)
-  select route_key, rank, task_key, segment, attempts, submitter, last_failure from gone
-  returning route_key, rank, task_key::float8`,
+  select route_key, rank, task_key::float8, lane_key::float8 from gone`,
 );
 
 /**
- * Moves the tasks whose time has come, at most `limit`, into the queue.
+ * Moves the tasks whose time has come, at most `limit`, into the queue; those that limits apply to are parked.
  * @param fromMs what was due before is known to be gone; milliseconds since the epoch, 0: nothing is known.
  */
-export function releaseDue(
-  pool: ConnectionPool,
-  limit: number,
-  fromMs: number,
-): Promise<{ route_key: number; rank: number; task_key: number }[]> {
+export function releaseDue(pool: ConnectionPool, limit: number, fromMs: number): Promise<ReleasedTask[]> {
   return pool.run(release, [limit, fromMs]);
 }
 

@@ -72,8 +72,12 @@ export async function dropSegment(
         select task_key from queue where segment = ${segment}
         union select task_key from leases where segment = ${segment}
         union select task_key from scheduled where segment = ${segment}
+        union select task_key from parked where segment = ${segment}
+        union select task_key from notes where segment = ${segment}
         union select task_key from outcomes_${segment} where finish_time > now() - ${retentionMs} * interval '1 ms';
       lock table tasks, outcomes in access exclusive mode;
+      -- Tasks go from here to the queue and back without touching those.
+      lock table parked in exclusive mode;
       insert into tasks
         select ${moveTo}, task_key, namespace, task_id, capability, user_name, submit_time, spec
         from tasks_${segment} where task_key in (select task_key from kept);
@@ -82,6 +86,8 @@ export async function dropSegment(
         from outcomes_${segment} where task_key in (select task_key from kept);
       -- First what is scheduled: it is put into the queue by a statement that needs none of the locked tables.
       update scheduled set segment = ${moveTo} where segment = ${segment};
+      update parked set segment = ${moveTo} where segment = ${segment};
+      update notes set segment = ${moveTo} where segment = ${segment};
       update queue set segment = ${moveTo} where segment = ${segment};
       update leases set segment = ${moveTo} where segment = ${segment};
       drop table tasks_${segment}, outcomes_${segment}`);

@@ -1,13 +1,20 @@
 import type { Acquisition } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
 import type { KeyValues } from "./bucket-key.ts";
-import type { TokenRate } from "./gcra.ts";
+import type { Rule } from "./rule.ts";
 
 export interface StoredLimit {
   readonly limitId: bigint;
-  readonly rate: TokenRate;
+  /** Undefined: a concurrency limit, which is not counted here. */
+  readonly rule: Rule | undefined;
   readonly limit: Limit;
 }
+
+export interface CountedLimit extends StoredLimit {
+  readonly rule: Rule;
+}
+
+export const isCounted = <T extends StoredLimit>(limit: T): limit is T & CountedLimit => limit.rule !== undefined;
 
 interface CompiledLimit extends StoredLimit {
   readonly users: ReadonlySet<string> | undefined;
@@ -17,8 +24,8 @@ interface CompiledLimit extends StoredLimit {
 interface Tenant {
   readonly byName: Map<string, CompiledLimit>;
   /** Those that name capabilities, by each of them, so that a thousand such limits cost a task only its own. */
-  readonly byCapability: Map<string, CompiledLimit[]>;
-  readonly anyCapability: CompiledLimit[];
+  readonly byCapability: Map<string, (CompiledLimit & CountedLimit)[]>;
+  readonly anyCapability: (CompiledLimit & CountedLimit)[];
 }
 
 /** All limits at one revision, arranged for finding those that apply. */
@@ -37,11 +44,13 @@ export class LimitSet {
     return this.#tenants.get(namespace)?.byName.get(name);
   }
 
-  /** The limits whose selector holds; with `names`, those of them alone, whatever their selectors say. */
-  applying(namespace: string, values: KeyValues, names: readonly string[]): StoredLimit[] {
+  /** The counted limits whose selector holds; with `names`, those of them alone, whatever their selectors say. */
+  applying(namespace: string, values: KeyValues, names: readonly string[]): CountedLimit[] {
     const tenant = this.#tenants.get(namespace);
     if (tenant === undefined) return [];
-    if (names.length > 0) return [...new Set(names)].flatMap((name) => tenant.byName.get(name) ?? []);
+    if (names.length > 0) {
+      return [...new Set(names)].flatMap((name) => tenant.byName.get(name) ?? []).filter(isCounted);
+    }
     const own = tenant.byCapability.get(values.capability) ?? [];
     return [...tenant.anyCapability, ...own].filter((limit) => holds(limit, values));
   }
@@ -59,6 +68,7 @@ export class LimitSet {
       labels: [...new Map(selector?.labels.map(({ key, value }) => [key, value] as const))],
     };
     tenant.byName.set(name, compiled);
+    if (!isCounted(compiled)) return;
     const capabilities = new Set(selector?.capabilities);
     if (capabilities.size === 0) tenant.anyCapability.push(compiled);
     for (const capability of capabilities) {

@@ -1,9 +1,9 @@
 import type { Acquisition } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import { bucketKey } from "./bucket-key.ts";
-import { keyValues, type LimitSet, type StoredLimit } from "./limit-set.ts";
+import { type CountedLimit, keyValues, type LimitSet } from "./limit-set.ts";
 
 export interface PlannedBucket {
-  readonly stored: StoredLimit;
+  readonly stored: CountedLimit;
   readonly key: string;
 }
 
@@ -48,11 +48,18 @@ export interface Plan {
   /** Empty when nothing is reserved; else for each acquisition. */
   readonly namespaces: readonly string[];
   readonly reservationIds: readonly (string | null)[];
+  /** Empty when no call keeps its order; else for each acquisition the number of its call, 0 for one that does not. */
+  readonly orders: readonly number[];
   /** For an acquisition whose reservation_id is that of an earlier one in the batch: its index. It takes nothing itself. */
   readonly repeats: ReadonlyMap<number, number>;
 }
 
-export function planBatch(limits: LimitSet, acquisitions: readonly Acquisition[]): Plan {
+/** `orders`: see `Plan.orders`. */
+export function planBatch(
+  limits: LimitSet,
+  acquisitions: readonly Acquisition[],
+  orders: readonly number[] = [],
+): Plan {
   const buckets = new Map<string, PlannedBucket & { number: number }>();
   const numbered: { number: number }[] = [];
   const firstChecks: number[] = [];
@@ -92,6 +99,7 @@ export function planBatch(limits: LimitSet, acquisitions: readonly Acquisition[]
     reservationIds: reserves
       ? acquisitions.map(({ reservationId }, index) => (repeats.has(index) ? null : reservationId || null))
       : [],
+    orders,
     repeats,
   };
 }

@@ -8,17 +8,21 @@ export interface Decision {
   readonly refusedBy: number;
   /** Microseconds; undefined: waiting does not help. */
   readonly waitUs: bigint | undefined;
+  /** Whether that bucket is paused. */
+  readonly paused: boolean;
 }
 
 interface Row {
   revision: bigint;
   refused_by: string | null;
   wait_us: string | null;
+  paused: string | null;
 }
 
 const statement = prepared<Row>(
   "acquire",
-  `select * from acquire($1, $2::int8[], $3::text[], $4::int4[], $5::int4[], $6::int8[], $7::text[], $8::text[], $9)`,
+  `select * from acquire($1, $2::int8[], $3::text[], $4::int4[], $5::int4[], $6::int8[], $7::text[], $8::text[],
+     $9::int4[], $10)`,
 );
 
 /**
@@ -40,12 +44,15 @@ export async function acquire(
     int8Array(plan.checkCosts),
     textArray(plan.namespaces),
     textArray(plan.reservationIds),
+    int4Array(plan.orders),
     nowUs,
   ]);
   if (row?.refused_by == null || row.wait_us === null) return undefined;
   const waits = row.wait_us.split(",");
+  const paused = new Set(row.paused?.split(",").map(Number));
   return row.refused_by.split(",").map((refusedBy, index) => {
     const wait = waits[index]!;
-    return { refusedBy: Number(refusedBy), waitUs: wait === "-1" ? undefined : BigInt(wait) };
+    const bucket = Number(refusedBy);
+    return { refusedBy: bucket, waitUs: wait === "-1" ? undefined : BigInt(wait), paused: paused.has(bucket) };
   });
 }

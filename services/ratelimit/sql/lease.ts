@@ -8,6 +8,8 @@ export interface LeaseWish {
   /** 0: none. */
   readonly returns: bigint;
   readonly unspent: bigint;
+  /** How long ago the last of them was spent. */
+  readonly lastUseAgeUs: bigint;
   readonly want: bigint;
 }
 
@@ -16,11 +18,12 @@ export interface Grant {
   readonly lease_id: bigint;
   readonly granted: bigint;
   readonly retry_us: bigint | null;
+  readonly revision: bigint;
 }
 
 const statement = prepared<Grant>(
   "lease",
-  "select * from lease($1, $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7, $8)",
+  "select * from lease($1, $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8, $9)",
 );
 
 export async function lease(
@@ -34,8 +37,9 @@ export async function lease(
     holderId,
     int8Array(wishes.map(({ limitId }) => limitId)),
     textArray(wishes.map(({ key }) => key)),
-    int8Array(wishes.map(({ returns }) => returns)),
+    int8Array(wishes.map(({ returns }) => returns || null)),
     int8Array(wishes.map(({ unspent }) => unspent)),
+    int8Array(wishes.map(({ lastUseAgeUs }) => lastUseAgeUs)),
     int8Array(wishes.map(({ want }) => want)),
     leaseUs,
     nowUs,

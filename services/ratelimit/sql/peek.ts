@@ -1,16 +1,22 @@
 import { int8Array, textArray } from "#libs/db/binary-array.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { prepared } from "#libs/db/statement.ts";
-import type { Bucket } from "../core/gcra.ts";
-import type { PlannedBucket } from "../core/plan.ts";
+import { type Bucket, freshBucket } from "../core/bucket.ts";
 
 interface Row {
   revision: bigint;
   now_us: bigint;
-  spent: string | null;
-  at_us: string | null;
-  leased: string | null;
-  lease_end_us: string | null;
+  spent: bigint | null;
+  at_us: bigint;
+  log_at: bigint[];
+  log_cost: bigint[];
+  shift_us: bigint;
+  pause_until_us: bigint;
+  lease_ids: bigint[];
+  holders: string[];
+  granted: bigint[];
+  granted_us: bigint[];
+  expires_us: bigint[];
 }
 
 const statement = prepared<Row>("peek", "select * from peek($1::int8[], $2::text[], $3)");
@@ -25,30 +31,41 @@ export interface Sight {
 export async function peek(
   pool: ConnectionPool,
   revision: bigint,
-  buckets: readonly PlannedBucket[],
+  buckets: readonly { readonly stored: { readonly limitId: bigint }; readonly key: string }[],
   nowUs?: bigint,
 ): Promise<Sight | undefined> {
-  const [row] = await pool.run(statement, [
+  const rows = await pool.run(statement, [
     int8Array(buckets.map(({ stored }) => stored.limitId)),
     textArray(buckets.map(({ key }) => key)),
     nowUs,
   ]);
-  if (row?.revision !== revision) return undefined;
-  const spent = bigints(row.spent);
-  const atUs = bigints(row.at_us);
-  const leased = bigints(row.leased);
-  const leaseEndUs = bigints(row.lease_end_us);
+  const [first] = rows;
+  if (first?.revision !== revision) return undefined;
+  return { nowUs: first.now_us, buckets: buckets.map((_, index) => bucketOf(rows[index]!)) };
+}
+
+function bucketOf(row: Row): Bucket {
+  if (row.spent === null) return freshBucket;
   return {
-    nowUs: row.now_us,
-    buckets: spent.map((grains, i) => ({
-      spent: grains,
-      atUs: atUs[i]!,
-      leased: leased[i]!,
-      leaseEndUs: leaseEndUs[i]!,
+    spent: row.spent,
+    atUs: row.at_us,
+    log: row.log_at.map((atUs, i) => ({ atUs, cost: row.log_cost[i]! })),
+    leases: row.lease_ids.map((leaseId, i) => ({
+      leaseId,
+      holderId: row.holders[i]!,
+      granted: row.granted[i]!,
+      grantedUs: row.granted_us[i]!,
+      endUs: row.expires_us[i]!,
     })),
+    shiftUs: row.shift_us,
+    gaveBack: [],
+    pauseUntilUs: row.pause_until_us,
   };
 }
 
-function bigints(list: string | null): bigint[] {
-  return list === null ? [] : list.split(",").map(BigInt);
+const keysStatement = prepared<{ key: string }>("keys-in-use", "select keys_in_use($1, $2) as key");
+
+/** The keys of some buckets of a limit that are not as if never used, by key. */
+export async function keysInUse(pool: ConnectionPool, limitId: bigint, maxKeys: number): Promise<string[]> {
+  return (await pool.run(keysStatement, [limitId, maxKeys])).map(({ key }) => key);
 }

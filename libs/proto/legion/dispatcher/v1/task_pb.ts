@@ -113,8 +113,8 @@ export type TaskSpec = Message<"legion.dispatcher.v1.TaskSpec"> & {
   retryPolicy?: RetryPolicy | undefined;
 
   /**
-   * What the task is expected to cost, by unit; it is reserved at admission and settled with the outcome. At most 16. Absent:
-   * 1 task.
+   * What the task is expected to cost, by unit; it is reserved once, at admission, and settled by what the first
+   * attempt reports; what further attempts report is charged on top. At most 16. Absent: 1 task.
    *
    * @generated from field: repeated legion.common.v1.Cost costs = 12;
    */
@@ -494,14 +494,18 @@ export const WhenLimited = {
   UNSPECIFIED: 0,
 
   /**
-   * It is refused: `RESOURCE_EXHAUSTED` (`RATE_LIMITED`) with `RetryInfo`, and nothing is stored.
+   * It is refused: `RESOURCE_EXHAUSTED` (`RATE_LIMITED`) with `RetryInfo`, and nothing is stored. A limit on concurrency never
+   * refuses: the task waits until there is room.
    *
    * @generated from enum value: WHEN_LIMITED_REFUSE = 1;
    */
   REFUSE: 1,
 
   /**
-   * It is accepted and waits for its turn under the limit. A mesh that does not serve this yet answers `UNIMPLEMENTED`.
+   * It is accepted, stored, and waits for its turn: the highest priority first, then the oldest, among the tasks that the same
+   * buckets count. It is `QUEUED` meanwhile, and `waiting_reason` names the limit. It never holds up tasks of other buckets. Also
+   * while the limits cannot be asked. One that costs more than a limit ever admits is refused all the same; if the limit is made
+   * smaller while it waits it ends `FAILED` with the code `COST_EXCEEDS_LIMIT`.
    *
    * @generated from enum value: WHEN_LIMITED_WAIT = 2;
    */

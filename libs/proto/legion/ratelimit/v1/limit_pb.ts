@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file legion/ratelimit/v1/limit.proto.
  */
 export const file_legion_ratelimit_v1_limit: GenFile = /*@__PURE__*/
-  fileDesc("Ch9sZWdpb24vcmF0ZWxpbWl0L3YxL2xpbWl0LnByb3RvEhNsZWdpb24ucmF0ZWxpbWl0LnYxIvgECgVMaW1pdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEjUKBG5hbWUYAiABKAlCJ7pIJHIiKIABMh1eW0EtWmEtejAtOV1bQS1aYS16MC05Ll8vLV0qJBIvCghzZWxlY3RvchgDIAEoCzIdLmxlZ2lvbi5yYXRlbGltaXQudjEuU2VsZWN0b3ISNQoDcGVyGAQgAygLMh4ubGVnaW9uLnJhdGVsaW1pdC52MS5EaW1lbnNpb25CCLpIBZIBAhAIEiYKBHVuaXQYBSABKAlCGLpIFXITKD8yD15bQS1aYS16MC05X10qJBI4Cgx0b2tlbl9idWNrZXQYBiABKAsyIC5sZWdpb24ucmF0ZWxpbWl0LnYxLlRva2VuQnVja2V0SAASPAoOc2xpZGluZ193aW5kb3cYByABKAsyIi5sZWdpb24ucmF0ZWxpbWl0LnYxLlNsaWRpbmdXaW5kb3dIABI3Cgtjb25jdXJyZW5jeRgIIAEoCzIgLmxlZ2lvbi5yYXRlbGltaXQudjEuQ29uY3VycmVuY3lIABJIChB3aGVuX3VucmVhY2hhYmxlGAkgASgOMiQubGVnaW9uLnJhdGVsaW1pdC52MS5XaGVuVW5yZWFjaGFibGVCCLpIBYIBAhABEjgKFHNhZmVfcmF0ZV9wZXJfc2Vjb25kGAogASgBQhq6SBfYAQESEhkAAAAAgIQuQSEAAAAAAAAAABIvCgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCDQoEa2luZBIFukgCCAEiiAEKCFNlbGVjdG9yEicKDGNhcGFiaWxpdGllcxgBIAMoCUIRukgOkgELEEAiB3IFEAEogAESIAoFdXNlcnMYAiADKAlCEbpIDpIBCxBAIgdyBRABKIACEjEKBmxhYmVscxgDIAMoCzIXLmxlZ2lvbi5jb21tb24udjEuTGFiZWxCCLpIBZIBAhAQIosBCglEaW1lbnNpb24SHQoKY2FwYWJpbGl0eRgBIAEoCEIHukgEagIIAUgAEhcKBHVzZXIYAiABKAhCB7pIBGoCCAFIABI3CgVsYWJlbBgDIAEoCUImukgjciEoPzIdXltBLVphLXowLTldW0EtWmEtejAtOS5fLy1dKiRIAEINCgRraW5kEgW6SAIIASKPAQoLVG9rZW5CdWNrZXQSHgoGdG9rZW5zGAEgASgDQg66SAsiCRiAoJSljR0oARJBCgZwZXJpb2QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFrpIE8gBAaoBDSIFCICKig8yBBDAhD0SHQoFYnVyc3QYAyABKANCDrpICyIJGICglKWNHSgAInEKDVNsaWRpbmdXaW5kb3cSHQoFY291bnQYASABKANCDrpICyIJGICglKWNHSgBEkEKBndpbmRvdxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIWukgTyAEBqgENIgUIgIqKDzIEEMCEPSIpCgtDb25jdXJyZW5jeRIaCgNtYXgYASABKANCDbpICiIIGICU69wDKAAiqwEKCkxpbWl0U3RhdGUSDAoEbmFtZRgBIAEoCRILCgNrZXkYAiABKAkSEQoJcmVtYWluaW5nGAMgASgDEi4KC3Jlc2V0X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmxlYXNlZBgFIAEoAxIvCgtwYXVzZV91bnRpbBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqmQEKD1doZW5VbnJlYWNoYWJsZRIgChxXSEVOX1VOUkVBQ0hBQkxFX1VOU1BFQ0lGSUVEEAASIAocV0hFTl9VTlJFQUNIQUJMRV9GQUlMX0NMT1NFRBABEh4KGldIRU5fVU5SRUFDSEFCTEVfRkFJTF9PUEVOEAISIgoeV0hFTl9VTlJFQUNIQUJMRV9TQUZFX0NBUEFDSVRZEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_legion_common_v1_label]);
+  fileDesc("Ch9sZWdpb24vcmF0ZWxpbWl0L3YxL2xpbWl0LnByb3RvEhNsZWdpb24ucmF0ZWxpbWl0LnYxIvgECgVMaW1pdBIzCgluYW1lc3BhY2UYASABKAlCILpIHXIbKD8yF14oW2EtejAtOV1bYS16MC05LV0qKT8kEjUKBG5hbWUYAiABKAlCJ7pIJHIiKIABMh1eW0EtWmEtejAtOV1bQS1aYS16MC05Ll8vLV0qJBIvCghzZWxlY3RvchgDIAEoCzIdLmxlZ2lvbi5yYXRlbGltaXQudjEuU2VsZWN0b3ISNQoDcGVyGAQgAygLMh4ubGVnaW9uLnJhdGVsaW1pdC52MS5EaW1lbnNpb25CCLpIBZIBAhAIEiYKBHVuaXQYBSABKAlCGLpIFXITKD8yD15bQS1aYS16MC05X10qJBI4Cgx0b2tlbl9idWNrZXQYBiABKAsyIC5sZWdpb24ucmF0ZWxpbWl0LnYxLlRva2VuQnVja2V0SAASPAoOc2xpZGluZ193aW5kb3cYByABKAsyIi5sZWdpb24ucmF0ZWxpbWl0LnYxLlNsaWRpbmdXaW5kb3dIABI3Cgtjb25jdXJyZW5jeRgIIAEoCzIgLmxlZ2lvbi5yYXRlbGltaXQudjEuQ29uY3VycmVuY3lIABJIChB3aGVuX3VucmVhY2hhYmxlGAkgASgOMiQubGVnaW9uLnJhdGVsaW1pdC52MS5XaGVuVW5yZWFjaGFibGVCCLpIBYIBAhABEjgKFHNhZmVfcmF0ZV9wZXJfc2Vjb25kGAogASgBQhq6SBfYAQESEhkAAAAAgIQuQSEAAAAAAAAAABIvCgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCDQoEa2luZBIFukgCCAEiiAEKCFNlbGVjdG9yEicKDGNhcGFiaWxpdGllcxgBIAMoCUIRukgOkgELEEAiB3IFEAEogAESIAoFdXNlcnMYAiADKAlCEbpIDpIBCxBAIgdyBRABKIACEjEKBmxhYmVscxgDIAMoCzIXLmxlZ2lvbi5jb21tb24udjEuTGFiZWxCCLpIBZIBAhAQIosBCglEaW1lbnNpb24SHQoKY2FwYWJpbGl0eRgBIAEoCEIHukgEagIIAUgAEhcKBHVzZXIYAiABKAhCB7pIBGoCCAFIABI3CgVsYWJlbBgDIAEoCUImukgjciEoPzIdXltBLVphLXowLTldW0EtWmEtejAtOS5fLy1dKiRIAEINCgRraW5kEgW6SAIIASKPAQoLVG9rZW5CdWNrZXQSHgoGdG9rZW5zGAEgASgDQg66SAsiCRiAoJSljR0oABJBCgZwZXJpb2QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFrpIE8gBAaoBDSIFCICKig8yBBDAhD0SHQoFYnVyc3QYAyABKANCDrpICyIJGICglKWNHSgAInEKDVNsaWRpbmdXaW5kb3cSHQoFY291bnQYASABKANCDrpICyIJGICglKWNHSgAEkEKBndpbmRvdxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIWukgTyAEBqgENIgUIgIqKDzIEEMCEPSIpCgtDb25jdXJyZW5jeRIaCgNtYXgYASABKANCDbpICiIIGICU69wDKAAi3gEKCkxpbWl0U3RhdGUSDAoEbmFtZRgBIAEoCRILCgNrZXkYAiABKAkSEQoJcmVtYWluaW5nGAMgASgDEi4KC3Jlc2V0X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmxlYXNlZBgFIAEoAxIvCgtwYXVzZV91bnRpbBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoHaG9sZGVycxgHIAMoCzIgLmxlZ2lvbi5yYXRlbGltaXQudjEuTGVhc2VIb2xkZXIiYQoLTGVhc2VIb2xkZXISEQoJaG9sZGVyX2lkGAEgASgJEg4KBmxlYXNlZBgCIAEoAxIvCgxleHBpcmVfZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24qmQEKD1doZW5VbnJlYWNoYWJsZRIgChxXSEVOX1VOUkVBQ0hBQkxFX1VOU1BFQ0lGSUVEEAASIAocV0hFTl9VTlJFQUNIQUJMRV9GQUlMX0NMT1NFRBABEh4KGldIRU5fVU5SRUFDSEFCTEVfRkFJTF9PUEVOEAISIgoeV0hFTl9VTlJFQUNIQUJMRV9TQUZFX0NBUEFDSVRZEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_legion_common_v1_label]);
 
 /**
  * A rule on how much may be admitted, and of what.
@@ -97,7 +97,7 @@ export type Limit = Message<"legion.ratelimit.v1.Limit"> & {
   whenUnreachable: WhenUnreachable;
 
   /**
-   * With `SAFE_CAPACITY`: what each replica admits by itself while the arbiter is away, per second. More than 0.
+   * With `SAFE_CAPACITY`, and then required: what each replica admits by itself while the arbiter is away, per second. More than 0.
    *
    * @generated from field: double safe_rate_per_second = 10;
    */
@@ -205,7 +205,7 @@ export const DimensionSchema: GenMessage<Dimension> = /*@__PURE__*/
  */
 export type TokenBucket = Message<"legion.ratelimit.v1.TokenBucket"> & {
   /**
-   * How many are added each period. 1 to 10^12; a limit that admits nothing is set with a selector and `Concurrency` 0.
+   * How many are added each period. 1 to 10^12; what is to admit nothing is a `Concurrency` of 0 or a pause.
    *
    * @generated from field: int64 tokens = 1;
    */
@@ -235,13 +235,15 @@ export const TokenBucketSchema: GenMessage<TokenBucket> = /*@__PURE__*/
   messageDesc(file_legion_ratelimit_v1_limit, 3);
 
 /**
- * At most `count` in any window of length `window`.
+ * At most `count` in any window of length `window`, wherever it begins. Up to a count of 100 every admission is logged by itself.
+ * Above, admissions are counted in hundredths of the window, and each hundredth counts until its last moment has left the window: what
+ * was admitted can come back up to a hundredth of the window late, never early.
  *
  * @generated from message legion.ratelimit.v1.SlidingWindow
  */
 export type SlidingWindow = Message<"legion.ratelimit.v1.SlidingWindow"> & {
   /**
-   * How many. 1 to 10^12.
+   * How many. 1 to 10^12. A task that costs more could never pass and is refused with `INVALID_ARGUMENT`.
    *
    * @generated from field: int64 count = 1;
    */
@@ -263,7 +265,7 @@ export const SlidingWindowSchema: GenMessage<SlidingWindow> = /*@__PURE__*/
   messageDesc(file_legion_ratelimit_v1_limit, 4);
 
 /**
- * At most `max` attempts leased at once.
+ * At most `max` attempts leased at once. Held by the Dispatcher with its leases; `Acquire`, `Lease`, `Peek` and `Settle` leave it out.
  *
  * @generated from message legion.ratelimit.v1.Concurrency
  */
@@ -318,7 +320,7 @@ export type LimitState = Message<"legion.ratelimit.v1.LimitState"> & {
   resetDelay?: Duration | undefined;
 
   /**
-   * How many are leased out to holders and not yet used, returned or expired.
+   * How many are leased out to holders and not yet returned or expired.
    *
    * @generated from field: int64 leased = 5;
    */
@@ -330,6 +332,13 @@ export type LimitState = Message<"legion.ratelimit.v1.LimitState"> & {
    * @generated from field: google.protobuf.Timestamp pause_until = 6;
    */
   pauseUntil?: Timestamp | undefined;
+
+  /**
+   * Who has leased from it, by holder. `Peek` leaves it empty.
+   *
+   * @generated from field: repeated legion.ratelimit.v1.LeaseHolder holders = 7;
+   */
+  holders: LeaseHolder[];
 };
 
 /**
@@ -338,6 +347,41 @@ export type LimitState = Message<"legion.ratelimit.v1.LimitState"> & {
  */
 export const LimitStateSchema: GenMessage<LimitState> = /*@__PURE__*/
   messageDesc(file_legion_ratelimit_v1_limit, 6);
+
+/**
+ * Somebody who has leased from a bucket.
+ *
+ * @generated from message legion.ratelimit.v1.LeaseHolder
+ */
+export type LeaseHolder = Message<"legion.ratelimit.v1.LeaseHolder"> & {
+  /**
+   * Who, such as a Dispatcher's id.
+   *
+   * @generated from field: string holder_id = 1;
+   */
+  holderId: string;
+
+  /**
+   * How many it has leased and neither returned nor let expire.
+   *
+   * @generated from field: int64 leased = 2;
+   */
+  leased: bigint;
+
+  /**
+   * How long until the last of its leases expires.
+   *
+   * @generated from field: google.protobuf.Duration expire_delay = 3;
+   */
+  expireDelay?: Duration | undefined;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.LeaseHolder.
+ * Use `create(LeaseHolderSchema)` to create a new message.
+ */
+export const LeaseHolderSchema: GenMessage<LeaseHolder> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_limit, 7);
 
 /**
  * What holds for a limit while its arbiter cannot be reached.

@@ -5,8 +5,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Cost } from "../../common/v1/cost_pb.ts";
 import { file_legion_common_v1_cost } from "../../common/v1/cost_pb.ts";
 import type { Label } from "../../common/v1/label_pb.ts";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/ratelimit/v1/ratelimit_service.proto.
  */
 export const file_legion_ratelimit_v1_ratelimit_service: GenFile = /*@__PURE__*/
-  fileDesc("CitsZWdpb24vcmF0ZWxpbWl0L3YxL3JhdGVsaW1pdF9zZXJ2aWNlLnByb3RvEhNsZWdpb24ucmF0ZWxpbWl0LnYxItcCCgtBY3F1aXNpdGlvbhI1Cg5yZXNlcnZhdGlvbl9pZBgBIAEoCUIdukgachgogAQyE15bXlx4MDAtXHgxZlx4N2ZdKiQSMwoJbmFtZXNwYWNlGAIgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIxCgpjYXBhYmlsaXR5GAMgASgJQh26SBpyGCiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIrCgR1c2VyGAQgASgJQh26SBpyGCiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIxCgZsYWJlbHMYBSADKAsyFy5sZWdpb24uY29tbW9uLnYxLkxhYmVsQgi6SAWSAQIQQBIvCgVjb3N0cxgGIAMoCzIWLmxlZ2lvbi5jb21tb24udjEuQ29zdEIIukgFkgECEBASGAoGbGltaXRzGAcgAygJQgi6SAWSAQIQECJVCg5BY3F1aXJlUmVxdWVzdBJDCgxhY3F1aXNpdGlvbnMYASADKAsyIC5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpc2l0aW9uQgu6SAiSAQUIARDoByJGCg9BY3F1aXJlUmVzcG9uc2USMwoHcmVzdWx0cxgBIAMoCzIiLmxlZ2lvbi5yYXRlbGltaXQudjEuQWNxdWlyZVJlc3VsdCJsCg1BY3F1aXJlUmVzdWx0Eg8KB2FsbG93ZWQYASABKAgSDQoFbGltaXQYAiABKAkSCwoDa2V5GAMgASgJEi4KC3JldHJ5X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkwKC1BlZWtSZXF1ZXN0Ej0KC2FjcXVpc2l0aW9uGAEgASgLMiAubGVnaW9uLnJhdGVsaW1pdC52MS5BY3F1aXNpdGlvbkIGukgDyAEBInMKDFBlZWtSZXNwb25zZRIyCgZyZXN1bHQYASABKAsyIi5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXN1bHQSLwoGc3RhdGVzGAIgAygLMh8ubGVnaW9uLnJhdGVsaW1pdC52MS5MaW1pdFN0YXRlIlIKDVNldHRsZVJlcXVlc3QSQQoLc2V0dGxlbWVudHMYASADKAsyHy5sZWdpb24ucmF0ZWxpbWl0LnYxLlNldHRsZW1lbnRCC7pICJIBBQgBEOgHIo4BCgpTZXR0bGVtZW50EiIKDnJlc2VydmF0aW9uX2lkGAEgASgJQgq6SAdyBRABKIAEEhoKCW5hbWVzcGFjZRgCIAEoCUIHukgEcgIoPxIvCgVjb3N0cxgDIAMoCzIWLmxlZ2lvbi5jb21tb24udjEuQ29zdEIIukgFkgECEBASDwoHcmVsZWFzZRgEIAEoCCIhCg5TZXR0bGVSZXNwb25zZRIPCgdzZXR0bGVkGAEgASgNIkQKD1NldExpbWl0UmVxdWVzdBIxCgVsaW1pdBgBIAEoCzIaLmxlZ2lvbi5yYXRlbGltaXQudjEuTGltaXRCBrpIA8gBASI9ChBTZXRMaW1pdFJlc3BvbnNlEikKBWxpbWl0GAEgASgLMhoubGVnaW9uLnJhdGVsaW1pdC52MS5MaW1pdCIvChFMaXN0TGltaXRzUmVxdWVzdBIaCgluYW1lc3BhY2UYASABKAlCB7pIBHICKD8iUgoSTGlzdExpbWl0c1Jlc3BvbnNlEioKBmxpbWl0cxgBIAMoCzIaLmxlZ2lvbi5yYXRlbGltaXQudjEuTGltaXQSEAoIcmV2aXNpb24YAiABKAQiSgoSRGVsZXRlTGltaXRSZXF1ZXN0EhoKCW5hbWVzcGFjZRgBIAEoCUIHukgEcgIoPxIYCgRuYW1lGAIgASgJQgq6SAdyBRABKIABIhUKE0RlbGV0ZUxpbWl0UmVzcG9uc2UiaQoMTGVhc2VSZXF1ZXN0Eh0KCWhvbGRlcl9pZBgBIAEoCUIKukgHcgUQASiAARI6CgVpdGVtcxgCIAMoCzIeLmxlZ2lvbi5yYXRlbGltaXQudjEuTGVhc2VJdGVtQgu6SAiSAQUIARDoByLFAQoJTGVhc2VJdGVtEhoKCW5hbWVzcGFjZRgBIAEoCUIHukgEcgIoPxIZCgVsaW1pdBgCIAEoCUIKukgHcgUQASiAARIqCgNrZXkYAyABKAlCHbpIGnIYKIAIMhNeW15ceDAwLVx4MWZceDdmXSokEhsKBHdhbnQYBCABKANCDbpICiIIGICU69wDKAASFwoPcmV0dXJuX2xlYXNlX2lkGAUgASgEEh8KDnJldHVybl91bnNwZW50GAYgASgDQge6SAQiAigAIkAKDUxlYXNlUmVzcG9uc2USLwoGZ3JhbnRzGAEgAygLMh8ubGVnaW9uLnJhdGVsaW1pdC52MS5MZWFzZUdyYW50IpIBCgpMZWFzZUdyYW50EhAKCGxlYXNlX2lkGAEgASgEEg8KB2dyYW50ZWQYAiABKAMSMQoObGVhc2VfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLcmV0cnlfZGVsYXkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24y8gQKEFJhdGVMaW1pdFNlcnZpY2USVAoHQWNxdWlyZRIjLmxlZ2lvbi5yYXRlbGltaXQudjEuQWNxdWlyZVJlcXVlc3QaJC5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXNwb25zZRJLCgRQZWVrEiAubGVnaW9uLnJhdGVsaW1pdC52MS5QZWVrUmVxdWVzdBohLmxlZ2lvbi5yYXRlbGltaXQudjEuUGVla1Jlc3BvbnNlElEKBlNldHRsZRIiLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0dGxlUmVxdWVzdBojLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0dGxlUmVzcG9uc2USVwoIU2V0TGltaXQSJC5sZWdpb24ucmF0ZWxpbWl0LnYxLlNldExpbWl0UmVxdWVzdBolLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0TGltaXRSZXNwb25zZRJdCgpMaXN0TGltaXRzEiYubGVnaW9uLnJhdGVsaW1pdC52MS5MaXN0TGltaXRzUmVxdWVzdBonLmxlZ2lvbi5yYXRlbGltaXQudjEuTGlzdExpbWl0c1Jlc3BvbnNlEmAKC0RlbGV0ZUxpbWl0EicubGVnaW9uLnJhdGVsaW1pdC52MS5EZWxldGVMaW1pdFJlcXVlc3QaKC5sZWdpb24ucmF0ZWxpbWl0LnYxLkRlbGV0ZUxpbWl0UmVzcG9uc2USTgoFTGVhc2USIS5sZWdpb24ucmF0ZWxpbWl0LnYxLkxlYXNlUmVxdWVzdBoiLmxlZ2lvbi5yYXRlbGltaXQudjEuTGVhc2VSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_legion_common_v1_cost, file_legion_common_v1_label, file_legion_ratelimit_v1_limit]);
+  fileDesc("CitsZWdpb24vcmF0ZWxpbWl0L3YxL3JhdGVsaW1pdF9zZXJ2aWNlLnByb3RvEhNsZWdpb24ucmF0ZWxpbWl0LnYxItcCCgtBY3F1aXNpdGlvbhI1Cg5yZXNlcnZhdGlvbl9pZBgBIAEoCUIdukgachgogAQyE15bXlx4MDAtXHgxZlx4N2ZdKiQSMwoJbmFtZXNwYWNlGAIgASgJQiC6SB1yGyg/MhdeKFthLXowLTldW2EtejAtOS1dKik/JBIxCgpjYXBhYmlsaXR5GAMgASgJQh26SBpyGCiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIrCgR1c2VyGAQgASgJQh26SBpyGCiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIxCgZsYWJlbHMYBSADKAsyFy5sZWdpb24uY29tbW9uLnYxLkxhYmVsQgi6SAWSAQIQQBIvCgVjb3N0cxgGIAMoCzIWLmxlZ2lvbi5jb21tb24udjEuQ29zdEIIukgFkgECEBASGAoGbGltaXRzGAcgAygJQgi6SAWSAQIQECJnCg5BY3F1aXJlUmVxdWVzdBJDCgxhY3F1aXNpdGlvbnMYASADKAsyIC5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpc2l0aW9uQgu6SAiSAQUIARDoBxIQCghpbl9vcmRlchgCIAEoCCJGCg9BY3F1aXJlUmVzcG9uc2USMwoHcmVzdWx0cxgBIAMoCzIiLmxlZ2lvbi5yYXRlbGltaXQudjEuQWNxdWlyZVJlc3VsdCKOAQoNQWNxdWlyZVJlc3VsdBIPCgdhbGxvd2VkGAEgASgIEg0KBWxpbWl0GAIgASgJEgsKA2tleRgDIAEoCRIuCgtyZXRyeV9kZWxheRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZwYXVzZWQYBSABKAgSEAoIY2FwYWNpdHkYBiABKAMiTAoLUGVla1JlcXVlc3QSPQoLYWNxdWlzaXRpb24YASABKAsyIC5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpc2l0aW9uQga6SAPIAQEicwoMUGVla1Jlc3BvbnNlEjIKBnJlc3VsdBgBIAEoCzIiLmxlZ2lvbi5yYXRlbGltaXQudjEuQWNxdWlyZVJlc3VsdBIvCgZzdGF0ZXMYAiADKAsyHy5sZWdpb24ucmF0ZWxpbWl0LnYxLkxpbWl0U3RhdGUiUgoNU2V0dGxlUmVxdWVzdBJBCgtzZXR0bGVtZW50cxgBIAMoCzIfLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0dGxlbWVudEILukgIkgEFCAEQ6AcizgEKClNldHRsZW1lbnQSIgoOcmVzZXJ2YXRpb25faWQYASABKAlCCrpIB3IFEAEogAQSGgoJbmFtZXNwYWNlGAIgASgJQge6SARyAig/Ei8KBWNvc3RzGAMgAygLMhYubGVnaW9uLmNvbW1vbi52MS5Db3N0Qgi6SAWSAQIQEBIPCgdyZWxlYXNlGAQgASgIEj4KC2FkanVzdG1lbnRzGAUgAygLMh8ubGVnaW9uLnJhdGVsaW1pdC52MS5BZGp1c3RtZW50Qgi6SAWSAQIQECKnAQoKQWRqdXN0bWVudBIZCgVsaW1pdBgBIAEoCUIKukgHcgUQASiAARIqCgNrZXkYAiABKAlCHbpIGnIYKIAIMhNeW15ceDAwLVx4MWZceDdmXSokEiAKCHJlc2VydmVkGAMgASgDQg66SAsiCRiAoJSljR0oABIeCgZhY3R1YWwYBCABKANCDrpICyIJGICglKWNHSgAEhAKCGxlYXNlX2lkGAUgASgEIiEKDlNldHRsZVJlc3BvbnNlEg8KB3NldHRsZWQYASABKA0iRAoPU2V0TGltaXRSZXF1ZXN0EjEKBWxpbWl0GAEgASgLMhoubGVnaW9uLnJhdGVsaW1pdC52MS5MaW1pdEIGukgDyAEBIj0KEFNldExpbWl0UmVzcG9uc2USKQoFbGltaXQYASABKAsyGi5sZWdpb24ucmF0ZWxpbWl0LnYxLkxpbWl0IoABCg9HZXRMaW1pdFJlcXVlc3QSGgoJbmFtZXNwYWNlGAEgASgJQge6SARyAig/EhgKBG5hbWUYAiABKAlCCrpIB3IFEAEogAESLwoDa2V5GAMgASgJQh26SBpyGCiACDITXlteXHgwMC1ceDFmXHg3Zl0qJEgAiAEBQgYKBF9rZXkibgoQR2V0TGltaXRSZXNwb25zZRIpCgVsaW1pdBgBIAEoCzIaLmxlZ2lvbi5yYXRlbGltaXQudjEuTGltaXQSLwoGc3RhdGVzGAIgAygLMh8ubGVnaW9uLnJhdGVsaW1pdC52MS5MaW1pdFN0YXRlIkcKEUxpc3RMaW1pdHNSZXF1ZXN0EhoKCW5hbWVzcGFjZRgBIAEoCUIHukgEcgIoPxIWCg5rbm93bl9yZXZpc2lvbhgCIAEoBCJ+ChJMaXN0TGltaXRzUmVzcG9uc2USKgoGbGltaXRzGAEgAygLMhoubGVnaW9uLnJhdGVsaW1pdC52MS5MaW1pdBIQCghyZXZpc2lvbhgCIAEoBBIqCgZwYXVzZXMYAyADKAsyGi5sZWdpb24ucmF0ZWxpbWl0LnYxLlBhdXNlImQKBVBhdXNlEhEKCW5hbWVzcGFjZRgBIAEoCRINCgVsaW1pdBgCIAEoCRILCgNrZXkYAyABKAkSLAoJcmVtYWluaW5nGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkoKEkRlbGV0ZUxpbWl0UmVxdWVzdBIaCgluYW1lc3BhY2UYASABKAlCB7pIBHICKD8SGAoEbmFtZRgCIAEoCUIKukgHcgUQASiAASIVChNEZWxldGVMaW1pdFJlc3BvbnNlImkKDExlYXNlUmVxdWVzdBIdCglob2xkZXJfaWQYASABKAlCCrpIB3IFEAEogAESOgoFaXRlbXMYAiADKAsyHi5sZWdpb24ucmF0ZWxpbWl0LnYxLkxlYXNlSXRlbUILukgIkgEFCAEQ6AcihwIKCUxlYXNlSXRlbRIaCgluYW1lc3BhY2UYASABKAlCB7pIBHICKD8SGQoFbGltaXQYAiABKAlCCrpIB3IFEAEogAESKgoDa2V5GAMgASgJQh26SBpyGCiACDITXlteXHgwMC1ceDFmXHg3Zl0qJBIbCgR3YW50GAQgASgDQg26SAoiCBiAlOvcAygAEhcKD3JldHVybl9sZWFzZV9pZBgFIAEoBBIfCg5yZXR1cm5fdW5zcGVudBgGIAEoA0IHukgEIgIoABJAChNyZXR1cm5fbGFzdF91c2VfYWdlGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgi6SAWqAQIyACJSCg1MZWFzZVJlc3BvbnNlEi8KBmdyYW50cxgBIAMoCzIfLmxlZ2lvbi5yYXRlbGltaXQudjEuTGVhc2VHcmFudBIQCghyZXZpc2lvbhgCIAEoBCKSAQoKTGVhc2VHcmFudBIQCghsZWFzZV9pZBgBIAEoBBIPCgdncmFudGVkGAIgASgDEjEKDmxlYXNlX2R1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC3JldHJ5X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIrQBChFQYXVzZUxpbWl0UmVxdWVzdBIaCgluYW1lc3BhY2UYASABKAlCB7pIBHICKD8SGQoFbGltaXQYAiABKAlCCrpIB3IFEAEogAESKgoDa2V5GAMgASgJQh26SBpyGCiACDITXlteXHgwMC1ceDFmXHg3Zl0qJBI8CghkdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgIqKDzIAIkUKElBhdXNlTGltaXRSZXNwb25zZRIvCgtwYXVzZV91bnRpbBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyqgYKEFJhdGVMaW1pdFNlcnZpY2USVAoHQWNxdWlyZRIjLmxlZ2lvbi5yYXRlbGltaXQudjEuQWNxdWlyZVJlcXVlc3QaJC5sZWdpb24ucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXNwb25zZRJLCgRQZWVrEiAubGVnaW9uLnJhdGVsaW1pdC52MS5QZWVrUmVxdWVzdBohLmxlZ2lvbi5yYXRlbGltaXQudjEuUGVla1Jlc3BvbnNlElEKBlNldHRsZRIiLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0dGxlUmVxdWVzdBojLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0dGxlUmVzcG9uc2USVwoIU2V0TGltaXQSJC5sZWdpb24ucmF0ZWxpbWl0LnYxLlNldExpbWl0UmVxdWVzdBolLmxlZ2lvbi5yYXRlbGltaXQudjEuU2V0TGltaXRSZXNwb25zZRJXCghHZXRMaW1pdBIkLmxlZ2lvbi5yYXRlbGltaXQudjEuR2V0TGltaXRSZXF1ZXN0GiUubGVnaW9uLnJhdGVsaW1pdC52MS5HZXRMaW1pdFJlc3BvbnNlEl0KCkxpc3RMaW1pdHMSJi5sZWdpb24ucmF0ZWxpbWl0LnYxLkxpc3RMaW1pdHNSZXF1ZXN0GicubGVnaW9uLnJhdGVsaW1pdC52MS5MaXN0TGltaXRzUmVzcG9uc2USYAoLRGVsZXRlTGltaXQSJy5sZWdpb24ucmF0ZWxpbWl0LnYxLkRlbGV0ZUxpbWl0UmVxdWVzdBooLmxlZ2lvbi5yYXRlbGltaXQudjEuRGVsZXRlTGltaXRSZXNwb25zZRJOCgVMZWFzZRIhLmxlZ2lvbi5yYXRlbGltaXQudjEuTGVhc2VSZXF1ZXN0GiIubGVnaW9uLnJhdGVsaW1pdC52MS5MZWFzZVJlc3BvbnNlEl0KClBhdXNlTGltaXQSJi5sZWdpb24ucmF0ZWxpbWl0LnYxLlBhdXNlTGltaXRSZXF1ZXN0GicubGVnaW9uLnJhdGVsaW1pdC52MS5QYXVzZUxpbWl0UmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_legion_common_v1_cost, file_legion_common_v1_label, file_legion_ratelimit_v1_limit]);
 
 /**
  * What is to be admitted.
@@ -97,6 +97,14 @@ export type AcquireRequest = Message<"legion.ratelimit.v1.AcquireRequest"> & {
    * @generated from field: repeated legion.ratelimit.v1.Acquisition acquisitions = 1;
    */
   acquisitions: Acquisition[];
+
+  /**
+   * Once one of this call's acquisitions is refused by a bucket, all later ones of the call that need this bucket are refused as
+   * well, with a wait no shorter than the first one's. An acquisition that could never pass holds nobody up.
+   *
+   * @generated from field: bool in_order = 2;
+   */
+  inOrder: boolean;
 };
 
 /**
@@ -155,12 +163,26 @@ export type AcquireResult = Message<"legion.ratelimit.v1.AcquireResult"> & {
   key: string;
 
   /**
-   * If not: the same acquisition would be admitted after this long, if nobody else came. Absent: never (it costs more than the
-   * limit's burst).
+   * If not: the same acquisition would be admitted after this long, and not before, if nobody else came and what is leased is
+   * kept until it expires. Absent: never (it costs more than the limit's burst or count).
    *
    * @generated from field: google.protobuf.Duration retry_delay = 4;
    */
   retryDelay?: Duration | undefined;
+
+  /**
+   * If not: whether the bucket is paused.
+   *
+   * @generated from field: bool paused = 5;
+   */
+  paused: boolean;
+
+  /**
+   * If not: the most that the limit ever admits at once, which is its burst or count.
+   *
+   * @generated from field: int64 capacity = 6;
+   */
+  capacity: bigint;
 };
 
 /**
@@ -273,6 +295,14 @@ export type Settlement = Message<"legion.ratelimit.v1.Settlement"> & {
    * @generated from field: bool release = 4;
    */
   release: boolean;
+
+  /**
+   * For what was spent from leases. Each counts once for its reservation_id and limit, and not at all where `Acquire` took from
+   * this limit under that id: there `costs` does. At most 16; of two for one limit the last counts.
+   *
+   * @generated from field: repeated legion.ratelimit.v1.Adjustment adjustments = 5;
+   */
+  adjustments: Adjustment[];
 };
 
 /**
@@ -281,6 +311,56 @@ export type Settlement = Message<"legion.ratelimit.v1.Settlement"> & {
  */
 export const SettlementSchema: GenMessage<Settlement> = /*@__PURE__*/
   messageDesc(file_legion_ratelimit_v1_ratelimit_service, 7);
+
+/**
+ * What spending from a lease really cost in one bucket.
+ *
+ * @generated from message legion.ratelimit.v1.Adjustment
+ */
+export type Adjustment = Message<"legion.ratelimit.v1.Adjustment"> & {
+  /**
+   * The limit. Required. One that does not exist any more is passed over.
+   *
+   * @generated from field: string limit = 1;
+   */
+  limit: string;
+
+  /**
+   * Which of its buckets.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * What was spent. 0 to 10^12.
+   *
+   * @generated from field: int64 reserved = 3;
+   */
+  reserved: bigint;
+
+  /**
+   * What it really cost. 0 to 10^12.
+   *
+   * @generated from field: int64 actual = 4;
+   */
+  actual: bigint;
+
+  /**
+   * The lease that it was spent from, whether it was returned meanwhile or not. 0: unknown; then it can be charged more, and nothing is
+   * given back.
+   *
+   * @generated from field: uint64 lease_id = 5;
+   */
+  leaseId: bigint;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.Adjustment.
+ * Use `create(AdjustmentSchema)` to create a new message.
+ */
+export const AdjustmentSchema: GenMessage<Adjustment> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 8);
 
 /**
  * What was settled.
@@ -301,7 +381,7 @@ export type SettleResponse = Message<"legion.ratelimit.v1.SettleResponse"> & {
  * Use `create(SettleResponseSchema)` to create a new message.
  */
 export const SettleResponseSchema: GenMessage<SettleResponse> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 8);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 9);
 
 /**
  * A limit to set.
@@ -322,7 +402,7 @@ export type SetLimitRequest = Message<"legion.ratelimit.v1.SetLimitRequest"> & {
  * Use `create(SetLimitRequestSchema)` to create a new message.
  */
 export const SetLimitRequestSchema: GenMessage<SetLimitRequest> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 9);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 10);
 
 /**
  * The limit, as it is now.
@@ -343,7 +423,70 @@ export type SetLimitResponse = Message<"legion.ratelimit.v1.SetLimitResponse"> &
  * Use `create(SetLimitResponseSchema)` to create a new message.
  */
 export const SetLimitResponseSchema: GenMessage<SetLimitResponse> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 10);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 11);
+
+/**
+ * Which limit to look at.
+ *
+ * @generated from message legion.ratelimit.v1.GetLimitRequest
+ */
+export type GetLimitRequest = Message<"legion.ratelimit.v1.GetLimitRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Its name. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Which of its buckets. Absent: the first 100 by key of those that are not full, are leased from or are paused.
+   *
+   * @generated from field: optional string key = 3;
+   */
+  key?: string | undefined;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.GetLimitRequest.
+ * Use `create(GetLimitRequestSchema)` to create a new message.
+ */
+export const GetLimitRequestSchema: GenMessage<GetLimitRequest> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 12);
+
+/**
+ * A limit and what it holds.
+ *
+ * @generated from message legion.ratelimit.v1.GetLimitResponse
+ */
+export type GetLimitResponse = Message<"legion.ratelimit.v1.GetLimitResponse"> & {
+  /**
+   * The limit.
+   *
+   * @generated from field: legion.ratelimit.v1.Limit limit = 1;
+   */
+  limit?: Limit | undefined;
+
+  /**
+   * Its buckets, with their holders. Of a concurrency limit only those that are paused: the rest is the Dispatcher's to say.
+   *
+   * @generated from field: repeated legion.ratelimit.v1.LimitState states = 2;
+   */
+  states: LimitState[];
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.GetLimitResponse.
+ * Use `create(GetLimitResponseSchema)` to create a new message.
+ */
+export const GetLimitResponseSchema: GenMessage<GetLimitResponse> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 13);
 
 /**
  * Which limits to list.
@@ -357,6 +500,14 @@ export type ListLimitsRequest = Message<"legion.ratelimit.v1.ListLimitsRequest">
    * @generated from field: string namespace = 1;
    */
   namespace: string;
+
+  /**
+   * The revision of the last answer that the caller has. If nothing changed since, the answer has this revision and no limits
+   * and no pauses. 0: everything is listed.
+   *
+   * @generated from field: uint64 known_revision = 2;
+   */
+  knownRevision: bigint;
 };
 
 /**
@@ -364,7 +515,7 @@ export type ListLimitsRequest = Message<"legion.ratelimit.v1.ListLimitsRequest">
  * Use `create(ListLimitsRequestSchema)` to create a new message.
  */
 export const ListLimitsRequestSchema: GenMessage<ListLimitsRequest> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 11);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 14);
 
 /**
  * The limits.
@@ -380,11 +531,18 @@ export type ListLimitsResponse = Message<"legion.ratelimit.v1.ListLimitsResponse
   limits: Limit[];
 
   /**
-   * Changes whenever any limit does.
+   * Grows whenever any tenant's limit or pause is set or ended; not when a pause has run out.
    *
    * @generated from field: uint64 revision = 2;
    */
   revision: bigint;
+
+  /**
+   * The pauses under way. At most 10,000, those that last longest.
+   *
+   * @generated from field: repeated legion.ratelimit.v1.Pause pauses = 3;
+   */
+  pauses: Pause[];
 };
 
 /**
@@ -392,7 +550,49 @@ export type ListLimitsResponse = Message<"legion.ratelimit.v1.ListLimitsResponse
  * Use `create(ListLimitsResponseSchema)` to create a new message.
  */
 export const ListLimitsResponseSchema: GenMessage<ListLimitsResponse> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 12);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 15);
+
+/**
+ * A bucket that admits nothing for a while.
+ *
+ * @generated from message legion.ratelimit.v1.Pause
+ */
+export type Pause = Message<"legion.ratelimit.v1.Pause"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The limit.
+   *
+   * @generated from field: string limit = 2;
+   */
+  limit: string;
+
+  /**
+   * Which of its buckets.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * How much longer, from when the answer was made.
+   *
+   * @generated from field: google.protobuf.Duration remaining = 4;
+   */
+  remaining?: Duration | undefined;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.Pause.
+ * Use `create(PauseSchema)` to create a new message.
+ */
+export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 16);
 
 /**
  * Which limit to delete.
@@ -420,7 +620,7 @@ export type DeleteLimitRequest = Message<"legion.ratelimit.v1.DeleteLimitRequest
  * Use `create(DeleteLimitRequestSchema)` to create a new message.
  */
 export const DeleteLimitRequestSchema: GenMessage<DeleteLimitRequest> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 13);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 17);
 
 /**
  * It is gone.
@@ -435,7 +635,7 @@ export type DeleteLimitResponse = Message<"legion.ratelimit.v1.DeleteLimitRespon
  * Use `create(DeleteLimitResponseSchema)` to create a new message.
  */
 export const DeleteLimitResponseSchema: GenMessage<DeleteLimitResponse> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 14);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 18);
 
 /**
  * Tokens to take ahead or to give back.
@@ -463,7 +663,7 @@ export type LeaseRequest = Message<"legion.ratelimit.v1.LeaseRequest"> & {
  * Use `create(LeaseRequestSchema)` to create a new message.
  */
 export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 15);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 19);
 
 /**
  * Tokens of one bucket.
@@ -512,6 +712,14 @@ export type LeaseItem = Message<"legion.ratelimit.v1.LeaseItem"> & {
    * @generated from field: int64 return_unspent = 6;
    */
   returnUnspent: bigint;
+
+  /**
+   * How long before this request was sent the last of them was spent, by the holder's monotonic clock. All that were spent
+   * count as spent then. Absent: when the request arrives.
+   *
+   * @generated from field: google.protobuf.Duration return_last_use_age = 7;
+   */
+  returnLastUseAge?: Duration | undefined;
 };
 
 /**
@@ -519,7 +727,7 @@ export type LeaseItem = Message<"legion.ratelimit.v1.LeaseItem"> & {
  * Use `create(LeaseItemSchema)` to create a new message.
  */
 export const LeaseItemSchema: GenMessage<LeaseItem> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 16);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 20);
 
 /**
  * What was leased.
@@ -533,6 +741,14 @@ export type LeaseResponse = Message<"legion.ratelimit.v1.LeaseResponse"> & {
    * @generated from field: repeated legion.ratelimit.v1.LeaseGrant grants = 1;
    */
   grants: LeaseGrant[];
+
+  /**
+   * The revision by which they were granted, as in `ListLimitsResponse`. A holder drops what was granted by an older one than that
+   * in which it sees a limit changed or a bucket paused.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
 };
 
 /**
@@ -540,7 +756,7 @@ export type LeaseResponse = Message<"legion.ratelimit.v1.LeaseResponse"> & {
  * Use `create(LeaseResponseSchema)` to create a new message.
  */
 export const LeaseResponseSchema: GenMessage<LeaseResponse> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 17);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 21);
 
 /**
  * Tokens that are the holder's to spend.
@@ -570,7 +786,8 @@ export type LeaseGrant = Message<"legion.ratelimit.v1.LeaseGrant"> & {
   leaseDuration?: Duration | undefined;
 
   /**
-   * If fewer were granted than wanted: when to ask again.
+   * If fewer were granted than wanted: one more is there after this long, if nobody else came and what is leased is kept until it
+   * expires; what its holders return is there sooner. Absent with fewer granted: it is a concurrency limit.
    *
    * @generated from field: google.protobuf.Duration retry_delay = 4;
    */
@@ -582,17 +799,83 @@ export type LeaseGrant = Message<"legion.ratelimit.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 18);
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 22);
+
+/**
+ * Which bucket is to pause.
+ *
+ * @generated from message legion.ratelimit.v1.PauseLimitRequest
+ */
+export type PauseLimitRequest = Message<"legion.ratelimit.v1.PauseLimitRequest"> & {
+  /**
+   * The tenant. Empty means `default`.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The limit, of any kind. Required.
+   *
+   * @generated from field: string limit = 2;
+   */
+  limit: string;
+
+  /**
+   * Which of its buckets.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * For how long from now. 0 or absent ends a pause. At most 366 days. A pause that already lasts longer is kept.
+   *
+   * @generated from field: google.protobuf.Duration duration = 4;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.PauseLimitRequest.
+ * Use `create(PauseLimitRequestSchema)` to create a new message.
+ */
+export const PauseLimitRequestSchema: GenMessage<PauseLimitRequest> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 23);
+
+/**
+ * How long the bucket is paused now.
+ *
+ * @generated from message legion.ratelimit.v1.PauseLimitResponse
+ */
+export type PauseLimitResponse = Message<"legion.ratelimit.v1.PauseLimitResponse"> & {
+  /**
+   * Until when, by Postgres's clock. Absent: it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp pause_until = 1;
+   */
+  pauseUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message legion.ratelimit.v1.PauseLimitResponse.
+ * Use `create(PauseLimitResponseSchema)` to create a new message.
+ */
+export const PauseLimitResponseSchema: GenMessage<PauseLimitResponse> = /*@__PURE__*/
+  messageDesc(file_legion_ratelimit_v1_ratelimit_service, 24);
 
 /**
  * Says what may be admitted now. Postgres arbitrates, by its own clock, so an answer holds for all replicas.
+ *
+ * Token buckets and sliding windows are counted here. Concurrency limits are only defined here: the Dispatcher holds them with
+ * its leases, and every method that takes or counts leaves them out.
  *
  * @generated from service legion.ratelimit.v1.RateLimitService
  */
 export const RateLimitService: GenService<{
   /**
    * Takes costs from every limit that applies, all or nothing: if one limit refuses, nothing is taken from any. Many
-   * acquisitions in one call are decided in their order, each by itself.
+   * acquisitions in one call are decided in their order, each by itself. A paused bucket refuses.
    *
    * @generated from rpc legion.ratelimit.v1.RateLimitService.Acquire
    */
@@ -612,8 +895,9 @@ export const RateLimitService: GenService<{
     output: typeof PeekResponseSchema;
   },
   /**
-   * Replaces what was reserved for an acquisition by what it really cost; gives back or charges the difference, once. Settling
-   * again, or an unknown id, changes nothing.
+   * Replaces what was reserved for an acquisition by what it really cost; gives back or charges the difference, once. Given back is
+   * what has not come back by itself meanwhile, by the bucket's rate or by leaving the window. Settling
+   * again, or an unknown id without adjustments, changes nothing.
    *
    * @generated from rpc legion.ratelimit.v1.RateLimitService.Settle
    */
@@ -623,7 +907,8 @@ export const RateLimitService: GenService<{
     output: typeof SettleResponseSchema;
   },
   /**
-   * Creates or replaces a limit. What its buckets hold is kept, as far as the new limit allows it.
+   * Creates or replaces a limit. What its buckets hold is kept, as far as the new limit allows it; when the kind, the unit or
+   * the dimensions change, all buckets begin anew. What is leased already can be used until its holder learns of the change.
    *
    * @generated from rpc legion.ratelimit.v1.RateLimitService.SetLimit
    */
@@ -633,7 +918,17 @@ export const RateLimitService: GenService<{
     output: typeof SetLimitResponseSchema;
   },
   /**
-   * Lists limits by name.
+   * Says what one limit's buckets hold, who has leased from them, and what is paused. `NOT_FOUND` if there is none of that name.
+   *
+   * @generated from rpc legion.ratelimit.v1.RateLimitService.GetLimit
+   */
+  getLimit: {
+    methodKind: "unary";
+    input: typeof GetLimitRequestSchema;
+    output: typeof GetLimitResponseSchema;
+  },
+  /**
+   * Lists limits by name, and the pauses under way.
    *
    * @generated from rpc legion.ratelimit.v1.RateLimitService.ListLimits
    */
@@ -654,7 +949,7 @@ export const RateLimitService: GenService<{
   },
   /**
    * Takes tokens ahead for a holder that will spend them by itself, and takes back what it did not spend. What is leased
-   * counts as spent.
+   * counts as spent. A paused bucket grants nothing.
    *
    * @generated from rpc legion.ratelimit.v1.RateLimitService.Lease
    */
@@ -662,6 +957,16 @@ export const RateLimitService: GenService<{
     methodKind: "unary";
     input: typeof LeaseRequestSchema;
     output: typeof LeaseResponseSchema;
+  },
+  /**
+   * Makes a bucket admit nothing for a while, or ends that. `NOT_FOUND` if there is no limit of that name.
+   *
+   * @generated from rpc legion.ratelimit.v1.RateLimitService.PauseLimit
+   */
+  pauseLimit: {
+    methodKind: "unary";
+    input: typeof PauseLimitRequestSchema;
+    output: typeof PauseLimitResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_legion_ratelimit_v1_ratelimit_service, 0);
