@@ -60,7 +60,7 @@ for (const [name, change] of Object.entries(changes)) {
   line(name, ...columns.map((column) => column.padStart(10)));
 }
 
-const agents = Math.ceil(rollouts / 5);
+const agents = Math.ceil(rollouts / 10);
 console.log(`\nNo leaks: ${agents} agents, called leaking within 1,000 executions, within 5,000`);
 for (const [name, process] of Object.entries(harmless)) {
   const found = leaksFound(process, agents, 5_000, { seed });
