@@ -149,8 +149,9 @@ test("an id that is on its way into the old day when the day changes is not acce
     taskId: "midnight",
     capability: "nobody",
     user: "",
-    spec: Buffer.alloc(1),
-    routeKey: 1,
+    spec: Buffer.alloc(0),
+    // Of a route that no Dispatcher knows.
+    routeKey: 1_000_000,
     rank: 0,
     sessionKey: null,
     dueTimeMs: null,

@@ -70,11 +70,11 @@ test("a task goes to an agent and back, and everybody who asks is told the same"
   assert.match(traceparent, /^00-0af7651916cd43dd8448eb211c80319c-/, "the caller's trace goes on");
 
   const run = client.runTask({ task });
+  const assignment = await session.expect("agree");
   const events = client.watchTask({ taskId: "agree" })[Symbol.asyncIterator]();
   const first = (await events.next()).value?.event;
   assert.equal(first?.state, TaskState.LEASED);
 
-  const assignment = await session.expect("agree");
   assert.equal(Buffer.from(assignment.taskData?.data ?? []).toString(), '{"name":"Ada"}', "byte for byte");
   assert.deepEqual(
     [
