@@ -49,21 +49,32 @@ export class Assigner {
   /** Takes a slot for a task that has just come, unless others wait that it would overtake. */
   takeSlot(route: LiveRoute): HomeSession | undefined {
     if (this.#closed) return undefined;
-    if (route.backlog && this.#isBacklog(route)) return undefined;
+    // With a slot for everybody who waits nobody is overtaken. Were all to queue up until the queue is seen empty, it never
+    // would be while tasks keep coming.
+    const passes = route.backlog && route.waiting < route.reserved + route.spare;
+    if (route.backlog && !passes && this.#isBacklog(route)) return undefined;
     const session = this.#matcher.take(route.namespace, route.capability, route.requiredLabels);
     if (session === undefined) return undefined;
-    if (this.#backlogs.size > 0 && this.#hasBacklogFor(session)) {
+    if (this.#backlogs.size > 0 && this.#hasBacklogFor(session, passes ? route : undefined)) {
       this.#matcher.giveBack(session, route.capability);
       return undefined;
     }
+    if (passes) route.spare--;
     return session;
   }
 
   /** A task was put into a route's queue. */
   queued(route: LiveRoute, place: Place): void {
     route.insertions++;
+    route.waiting++;
     route.watermark.lower(place);
     this.#note(route);
+  }
+
+  /** Tasks were put into a route's queue, nobody knows how many; the first at the place given. */
+  queuedSome(route: LiveRoute, place: Place): void {
+    route.waiting = Infinity;
+    this.queued(route, place);
   }
 
   /** Slots became free. */
@@ -106,6 +117,7 @@ export class Assigner {
   /** Somebody else has put tasks into a route's queue, nobody knows where. */
   #suspect(route: LiveRoute): void {
     route.insertions++;
+    route.waiting = Infinity;
     route.watermark.reset();
     this.#note(route);
   }
@@ -127,17 +139,20 @@ export class Assigner {
 
   #clear(route: LiveRoute): void {
     route.backlog = false;
+    route.spare = 0;
     const name = capabilityName(route.namespace, route.capability);
     const routes = this.#backlogs.get(name);
     routes?.delete(route);
     if (routes?.size === 0) this.#backlogs.delete(name);
   }
 
-  #hasBacklogFor(session: HomeSession): boolean {
+  #hasBacklogFor(session: HomeSession, except?: LiveRoute): boolean {
     for (const capability of session.capabilities.keys()) {
       const routes = this.#backlogs.get(capabilityName(session.namespace, capability));
       if (routes === undefined) continue;
-      for (const route of routes) if (hasLabels(session.labels, route.requiredLabels)) return true;
+      for (const route of routes) {
+        if (route !== except && hasLabels(session.labels, route.requiredLabels)) return true;
+      }
     }
     return false;
   }
@@ -183,7 +198,11 @@ export class Assigner {
 
   async #claim(route: LiveRoute, sessions: HomeSession[]): Promise<void> {
     route.claiming = true;
+    route.reserved = sessions.length;
+    route.spare = 0;
     const { insertions, watermark } = route;
+    // What is not known to wait now is seen by the claim; what comes unseen while it runs makes it Infinity again.
+    if (route.waiting === Infinity) route.waiting = Number.MAX_SAFE_INTEGER;
     const startMs = this.#clock.monotonic();
     const looksAtAll = watermark.isReset;
     let claimed: ClaimedTask[] = [];
@@ -201,6 +220,7 @@ export class Assigner {
       this.#log.debug("a claim failed", { err: error });
     }
     route.claiming = false;
+    route.reserved = 0;
     this.#hand(route, sessions, claimed);
     if (failed) return;
     const nowMs = this.#clock.monotonic();
@@ -208,7 +228,11 @@ export class Assigner {
     const last = claimed.at(-1);
     if (last !== undefined) watermark.advance(last);
     // What others put in before the watermark is found by their hint or by the poll.
-    if (claimed.length < sessions.length && insertions === route.insertions) this.#clear(route);
+    const arrived = route.insertions - insertions;
+    const left = sessions.length - claimed.length;
+    if (route.waiting !== Infinity) route.waiting = left > 0 ? arrived : route.waiting - claimed.length;
+    route.spare = left;
+    if (left > 0 && arrived === 0) this.#clear(route);
     this.#schedule();
   }
 

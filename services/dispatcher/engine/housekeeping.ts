@@ -73,7 +73,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
     .listen({
       queued: (news) => {
         const route = news && engine.routes.get(news.routeKey);
-        if (route !== undefined) assigner.queued(route, news!.place);
+        if (route !== undefined) assigner.queuedSome(route, news!.place);
         else void assigner.poll().catch((err: unknown) => log.debug("the queue could not be polled", { err }));
       },
       ended: (taskKeys) => {

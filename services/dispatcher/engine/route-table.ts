@@ -18,6 +18,12 @@ export class LiveRoute implements Route {
   backlog = true;
   /** Grows with every known insertion into the queue. */
   insertions = 0;
+  /** How many tasks wait in the queue, at most; Infinity: nobody knows. */
+  waiting = Infinity;
+  /** Slots that a claim under way has taken for them. */
+  reserved = 0;
+  /** Slots that the last claim had no task for, less what new tasks have taken since. */
+  spare = 0;
   claiming = false;
 
   constructor(row: RouteRow) {

@@ -30,14 +30,14 @@ const statement = prepared<Row>(
   with slots as materialized (
     select session_key, ord from unnest($2::int8[]) with ordinality as u (session_key, ord)
   ), picked as materialized (
-    select * from queue
+    select ctid as place, * from queue
     where route_key = $1 and (rank, task_key) >= ($3::int2, $4::int8)
     order by rank, task_key
     limit $5
     for update skip locked
   ), gone as (
-    delete from queue q using picked p
-    where q.route_key = $1 and q.rank = p.rank and q.task_key = p.task_key
+    -- They are locked, so they stay where they are.
+    delete from queue where ctid = any (array(select place from picked))
   ), paired as materialized (
     select n.*, s.session_key
     from (select *, row_number() over (order by rank, task_key) as ord from picked) n join slots s using (ord)
@@ -53,7 +53,11 @@ const statement = prepared<Row>(
   )
   select p.task_key::float8, p.segment, p.attempts + 1 as attempt, p.rank, p.submitter, p.session_key::float8,
     t.submit_time, t.spec
-  from paired p join tasks t on t.segment = p.segment and t.task_key = p.task_key
+  from paired p
+  -- One by one: a join may be planned as a look at all tasks of the day.
+  cross join lateral (
+    select submit_time, spec from tasks x where x.segment = p.segment and x.task_key = p.task_key offset 0
+  ) t
   order by p.ord`,
 );
 
