@@ -43,31 +43,3 @@ begin atomic
   select * from unnest(limit_ids, keys)
   on conflict (limit_id, key) do update set at_us = excluded.at_us where false;
 end;
-
--- Ends the leases of locked buckets that have expired, in their order: what they held counts as spent at that moment.
-create function end_expired_leases(limit_ids bigint[], keys text[], now_us bigint) returns bigint language plpgsql as $$
-declare
-  expired record;
-  ended bigint := 0;
-begin
-  for expired in
-    select l.*
-    from unnest(limit_ids, keys) as b (limit_id, key)
-    cross join lateral (
-      select e.lease_id, e.limit_id, e.key, e.granted, e.expires_us from leases e
-      where e.limit_id = b.limit_id and e.key = b.key and e.expires_us <= now_us offset 0
-    ) l
-    order by l.expires_us
-  loop
-    delete from leases where lease_id = expired.lease_id;
-    update buckets b
-    set
-      spent = spent_at(b.spent, b.at_us, b.leased * m.token_grains, m.refill_grains, expired.expires_us),
-      at_us = greatest(b.at_us, expired.expires_us),
-      leased = greatest(0, b.leased - expired.granted)
-    from limits m
-    where b.limit_id = expired.limit_id and b.key = expired.key and m.limit_id = expired.limit_id;
-    ended := ended + 1;
-  end loop;
-  return ended;
-end $$;

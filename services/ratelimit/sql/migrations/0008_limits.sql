@@ -1,5 +1,3 @@
-drop function set_limit;
-
 -- Creates or replaces a limit and returns its id and the new revision; nothing when there are max_limits already.
 --
 -- Its buckets keep the tokens they hold, up to the new burst, and what a window counts. What is leased stays leased, also where
@@ -86,7 +84,7 @@ begin
   return next;
 end $$;
 
-create or replace function delete_limit(given_namespace text, given_name text) returns boolean language plpgsql as $$
+create function delete_limit(given_namespace text, given_name text) returns boolean language plpgsql as $$
 declare
   gone bigint;
 begin

@@ -1,5 +1,3 @@
-drop function acquire;
-
 -- Decides acquisitions in their order, each all or nothing: a token bucket has spent + cost grains afterwards, a window counts
 -- used + cost, and it is allowed if that is at most the capacity, everywhere. All are decided at one moment, so what a window counts
 -- is one number here.

@@ -1,5 +1,3 @@
-drop function lease;
-
 -- Ends leases and grants new ones, item by item in their order. returns: a lease to end, null for none; unspent tokens of it go
 -- back unless it has expired, the others were spent at last_use_age_us before now or earlier. wants: tokens wanted. A limit_id that
 -- there is not, or of a concurrency limit, grants nothing.

@@ -54,7 +54,6 @@ begin atomic
   where e.left_by_then >= too_many;
 end;
 
-drop function peek;
 
 -- What is stored of buckets, in their order; of one without a row all null.
 create function peek(limit_ids bigint[], keys text[], given_now_us bigint default null)

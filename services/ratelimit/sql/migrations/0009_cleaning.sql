@@ -1,4 +1,6 @@
-create or replace function clean_buckets(
+-- Looks at up to max_rows buckets after the given one and deletes those that are as a missing row is: full, or with nothing to count,
+-- and not paused. Returns the last one looked at, null at the end of the table.
+create function clean_buckets(
   inout after_limit bigint,
   inout after_key text,
   max_rows int,
@@ -36,7 +38,7 @@ end $$;
 
 -- Ends up to max_rows leases that have expired, deletes up to as many of which nothing can be given back any more, and returns how
 -- many of the more frequent kind.
-create or replace function clean_leases(max_rows int) returns bigint language plpgsql as $$
+create function clean_leases(max_rows int) returns bigint language plpgsql as $$
 declare
   now_us bigint := clock_us();
   bucket_limits bigint[];
@@ -72,4 +74,20 @@ begin
     select x.ctid from give_backs x where x.useful_us < now_us order by x.useful_us limit max_rows for update skip locked
   ));
   return greatest(ended, deleted);
+end $$;
+
+-- Deletes up to max_rows reservations made more than age_us ago and returns how many.
+create function clean_reservations(age_us bigint, max_rows int) returns bigint language plpgsql as $$
+declare
+  old tid[];
+  deleted bigint;
+begin
+  select array_agg(t.row) into old
+  from (
+    select r.ctid as row from reservations r where r.reserved_us < clock_us() - age_us
+    order by r.reserved_us limit max_rows for update skip locked
+  ) t;
+  delete from reservations r where r.ctid = any (old);
+  get diagnostics deleted = row_count;
+  return deleted;
 end $$;

@@ -1,63 +1,3 @@
--- A token bucket has window_us 0. A sliding window counts in units: a grain is one, and capacity_grains the count. A concurrency
--- limit has no buckets but those that are paused.
-alter table limits
-  add column kind text not null default 'token_bucket'
-    check (kind in ('token_bucket', 'sliding_window', 'concurrency')),
-  add column window_us bigint not null default 0,
-  add column slot_us bigint not null default 1;
-
--- Raised by every pause that is set or ended. Decisions do not depend on it as they read the pause itself.
-alter table revision add column pauses bigint not null default 0;
-
-create sequence eras cache 1000;
-
-alter table buckets
-  -- What a window counts, the oldest first: until a window after log_at, log_cost.
-  add column log_at bigint[],
-  add column log_cost bigint[],
-  -- By how much, in all, what was given back has brought forward the refill of what was taken before.
-  add column shift_us bigint not null default 0,
-  -- Another one when the row is made anew or its rate, burst or window changes: what was taken in an earlier one has come back, or
-  -- has no known place in the refill's order or the log any more.
-  add column era bigint not null default nextval('eras'),
-  -- 0: it is not paused.
-  add column pause_until_us bigint not null default 0;
-create index buckets_by_pause on buckets (pause_until_us) where pause_until_us > 0;
-
--- When what was taken has come back by itself: see core/rule.ts, markOf.
-alter table reservations
-  add column era bigint not null default 0,
-  add column mark_us bigint not null default 0,
-  add column mark_shift_us bigint not null default 0;
-
--- What was given back to a token bucket: it brought forward the refill of what was taken after it.
-create table give_backs (
-  limit_id bigint not null,
-  key text collate "C" not null,
-  -- The bucket's shift_us before.
-  shift_us bigint not null,
-  -- The mark of what was given back.
-  mark_us bigint not null,
-  grains bigint not null,
-  -- When all that was in the bucket then has come back.
-  useful_us bigint not null
-);
-create index give_backs_by_bucket on give_backs (limit_id, key, shift_us);
-create index give_backs_by_use on give_backs (useful_us);
-
--- An ended lease stays as long as something of it can be given back: then granted is what was spent of it.
-alter table leases
-  add column granted_us bigint not null default 0,
-  add column era bigint not null default 0,
-  add column mark_us bigint,
-  add column mark_shift_us bigint,
-  add column useful_us bigint;
-drop index leases_by_bucket;
-drop index leases_by_expiry;
-create index leases_by_bucket on leases (limit_id, key, expires_us) where mark_us is null;
-create index leases_by_expiry on leases (expires_us) where mark_us is null;
-create index leases_by_use on leases (useful_us) where mark_us is not null;
-
 create function slot_end(at_us bigint, slot_us bigint) returns bigint language sql immutable
 return case when slot_us = 1 then at_us else (at_us + slot_us - 1) / slot_us * slot_us end;
 
@@ -143,7 +83,7 @@ begin
   end if;
 end $$;
 
-create or replace function end_expired_leases(limit_ids bigint[], keys text[], now_us bigint)
+create function end_expired_leases(limit_ids bigint[], keys text[], now_us bigint)
 returns bigint language plpgsql as $$
 declare
   expired leases;

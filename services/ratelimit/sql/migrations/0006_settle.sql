@@ -1,5 +1,3 @@
-drop function settle;
-
 -- Charges difference tokens more in a locked bucket; or gives back as many of them as have not come back by themselves since they were
 -- taken, in taken_era, with that mark. As core/rule.ts, settle.
 create function settle_bucket(
