@@ -71,10 +71,10 @@ create table reservations (
   cost bigint not null,
   settled boolean not null default false,
   reserved_us bigint not null,
-  -- When what was taken has come back by itself: see core/rule.ts, markOf.
-  era bigint not null,
-  mark_us bigint not null,
-  mark_shift_us bigint not null,
+  -- When what was taken has come back by itself: see core/rule.ts, markOf. Of what was spent from a lease its lease knows it.
+  era bigint not null default 0,
+  mark_us bigint not null default 0,
+  mark_shift_us bigint not null default 0,
   primary key (namespace, reservation_id, limit_id)
 ) with (fillfactor = 80);
 create index reservations_by_age on reservations (reserved_us);
@@ -103,7 +103,8 @@ create table leases (
   granted bigint not null,
   granted_us bigint not null,
   expires_us bigint not null,
-  era bigint not null,
+  -- Of its bucket when it ended.
+  era bigint not null default 0,
   mark_us bigint,
   mark_shift_us bigint,
   useful_us bigint
