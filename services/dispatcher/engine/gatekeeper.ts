@@ -1,26 +1,17 @@
-import { create } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, type Client } from "@connectrpc/connect";
+import type { Client } from "@connectrpc/connect";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { Limit } from "#libs/proto/legion/ratelimit/v1/limit_pb.ts";
-import {
-  AcquisitionSchema,
-  type Acquisition,
-  type AcquireResult,
-  type RateLimitService,
-} from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
-import { errorMetadata, errorRetryDelayMs, isUnavailable, toConnectError } from "#libs/rpc/errors.ts";
+import type { RateLimitService } from "#libs/proto/legion/ratelimit/v1/ratelimit_service_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
+import { askRates } from "./ask-rates.ts";
 import { unitIntervalMs } from "./buckets.ts";
 import {
   planRound,
   settleRound,
   spread,
-  type Candidate,
   type LaneEnd,
-  type RateAnswer,
   type RoundGate,
   type RoundLane,
   type RoundTask,
@@ -34,15 +25,13 @@ import {
   type ClaimedLane,
   type GateRow,
 } from "../sql/rounds.ts";
-import { gateName } from "./lane-table.ts";
 import { decodeSpec } from "./lease-book.ts";
 import type { LaneAdmission, LimitSource } from "./lane-admission.ts";
 import type { LiveRoute, RouteTable } from "./route-table.ts";
 
 const lanesAtOnce = 100;
 const tasksAtOnce = 500;
-// An arbiter that does not answer in time is taken for away; a lane whose Dispatcher dies is taken over after this.
-const askTimeoutMs = 2_000;
+// A lane whose Dispatcher dies is taken over after this.
 const claimMs = 5_000;
 // Others park too, so nobody rests for longer than this.
 const longestRestMs = 1_000;
@@ -57,7 +46,7 @@ export interface Parked extends RoundTask {
 }
 
 /** A gate with its limit as it is now; undefined if that is gone. */
-interface LiveGate extends RoundGate {
+export interface LiveGate extends RoundGate {
   readonly row: GateRow;
   readonly limit: Limit | undefined;
 }
@@ -160,7 +149,7 @@ export class Gatekeeper implements Disposable {
     const gates = await this.#gates(claimed);
     const lanes = await this.#lanes(claimed);
     const plan = planRound(lanes, gates);
-    const answers = await this.#ask(plan.candidates, gates);
+    const answers = await askRates(this.#parts, plan.candidates, gates);
     for (const [{ lane, task }, answer] of answers) {
       if (answer === "never") await this.#parts.onNever(lane.laneKey, task);
     }
@@ -220,80 +209,4 @@ export class Gatekeeper implements Disposable {
       }),
     );
   }
-
-  /** Asks the rates of all who have not passed them yet, in order. Whoever is missing from the answer may go on. */
-  async #ask(
-    candidates: readonly Candidate<Parked>[],
-    gates: ReadonlyMap<number, LiveGate>,
-  ): Promise<Map<Candidate<Parked>, RateAnswer>> {
-    const asking = candidates.filter(({ task }) => !task.paid);
-    if (asking.length === 0) return new Map();
-    const byName = new Map(
-      [...gates.values()].map(({ row }) => [
-        gateName({ namespace: row.namespace, limit: row.limit_name, key: row.bucket_key }),
-        row.gate_key,
-      ]),
-    );
-    const keyOf = (task: TaskSpec, limit: string, key: string): number | null =>
-      byName.get(gateName({ namespace: task.namespace, limit, key })) ?? null;
-    let results: AcquireResult[];
-    try {
-      const acquisitions = asking.map(({ task }) => toAcquisition(task.spec));
-      results = (await this.#parts.rateLimit.acquire({ acquisitions, inOrder: true }, { timeoutMs: askTimeoutMs }))
-        .results;
-    } catch (error) {
-      const isAway = isUnavailable(error) || toConnectError(error).code === Code.DeadlineExceeded;
-      if (!isAway) throw error;
-      return this.#askOneByOne(asking, keyOf);
-    }
-    return new Map(
-      asking.map((candidate, index): [Candidate<Parked>, RateAnswer] => {
-        const { allowed = false, limit = "", key = "", retryDelay } = results[index] ?? {};
-        if (allowed) return [candidate, undefined];
-        // The limit was made smaller after it was accepted.
-        if (retryDelay === undefined) return [candidate, "never"];
-        return [candidate, { delayMs: durationMs(retryDelay), gateKey: keyOf(candidate.task.spec, limit, key) }];
-      }),
-    );
-  }
-
-  /** While the arbiter is away each limit's own rule for that time decides. */
-  async #askOneByOne(
-    asking: readonly Candidate<Parked>[],
-    keyOf: (task: TaskSpec, limit: string, key: string) => number | null,
-  ): Promise<Map<Candidate<Parked>, RateAnswer>> {
-    const answers = new Map<Candidate<Parked>, RateAnswer>();
-    const closed = new Map<number, LaneEnd>();
-    for (const candidate of asking) {
-      const { lane, task } = candidate;
-      const end = closed.get(lane.laneKey);
-      if (end !== undefined) {
-        answers.set(candidate, { delayMs: end.delayMs, gateKey: end.blockedBy });
-        continue;
-      }
-      try {
-        await this.#parts.limits.admit(task.spec);
-        answers.set(candidate, undefined);
-      } catch (error) {
-        const { limit = "", key = "" } = errorMetadata(error);
-        const gateKey = keyOf(task.spec, limit, key);
-        const delayMs = errorRetryDelayMs(error) ?? longestRestMs;
-        closed.set(lane.laneKey, { delayMs, blockedBy: gateKey });
-        answers.set(candidate, { delayMs, gateKey });
-      }
-    }
-    return answers;
-  }
-}
-
-/** As for a task that asks at its submission: whoever asks again under the same id takes nothing more. */
-export function toAcquisition(task: TaskSpec): Acquisition {
-  return create(AcquisitionSchema, {
-    reservationId: `${task.namespace}/${task.taskId}`,
-    namespace: task.namespace,
-    capability: task.capability,
-    user: task.user,
-    labels: task.labels,
-    costs: task.costs,
-  });
 }
