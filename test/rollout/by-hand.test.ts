@@ -8,7 +8,8 @@ let world: RolloutWorld;
 const legion = (...args: string[]) => runCli(args, { env: world.mesh.env });
 
 before(async () => {
-  world = await RolloutWorld.start({ env: { STAGE_EXECUTIONS: "100000" } });
+  // What is done by hand is not to be crossed by a judgement.
+  world = await RolloutWorld.start({ env: { STAGE_EXECUTIONS: "100000", JUDGE_INTERVAL: "60s" } });
   await world.agent({ version: "1" });
   await world.agent({ version: "2" });
   world.load(8);

@@ -32,13 +32,19 @@ test("all versions are bad: the new one is no worse and comes, or is taken out, 
   world.load(6);
   await waitFor(async () => (await world.incidents()).length === 1, { timeoutMs: 30_000, describe: "an incident" });
   await world.agent({ version: "2", fail: 0.95 });
-  const ofSecond = async () => (await world.incidents()).find(({ verdict }) => verdict?.version === "2");
-  await waitFor(async () => (await ofSecond())?.endTime !== undefined, {
-    timeoutMs: 40_000,
-    describe: "a verdict on 2",
+  // Sixty executions may or may not be enough to tell that 2 is the worse one before it is proven; then 1 gives way, once.
+  const ends = ["1: 100 current, 2: 0 barred", "1: 0 barred, 2: 100 current"];
+  await waitFor(async () => ends.includes(await world.weights()), {
+    timeoutMs: 60_000,
+    describe: "one of the two to be taken out",
   });
-  assert.equal((await ofSecond())?.action, IncidentAction.ROLLED_BACK);
-  assert.equal(await world.weights(), "1: 100 current, 2: 0 barred");
+  const allDone = () => [...world.done.values()].reduce((sum, count) => sum + count, 0);
+  const done = allDone();
+  await waitFor(() => allDone() > done, {
+    timeoutMs: 20_000,
+    describe: "work to go on",
+  });
+  assert.ok(ends.includes(await world.weights()));
   await world.finish();
 });
 
@@ -82,7 +88,7 @@ test("one agent of three is bad: it rests alone, its version stays, and it comes
   assert.equal(over.action, IncidentAction.EJECTED);
   // It is given work again, and is no better: the second rest is twice as long.
   await waitFor(async () => /rests for 4 s/.test((await world.incidents())[0]?.summary ?? ""), {
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
     describe: "its next incident",
   });
   await world.finish();
