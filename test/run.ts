@@ -35,6 +35,7 @@ async function work(): Promise<void> {
     const verdict = failed.length > 0 ? "FAIL" : "ok  ";
     const counts = tally(passed, failed.length, skipped.length);
     console.log(`${verdict} ${file.padEnd(width)} ${(result.durationMs / 1_000).toFixed(1).padStart(6)} s  ${counts}`);
+    tellFailures(result);
   }
 }
 
@@ -51,15 +52,19 @@ function findFiles(patterns: readonly string[]): string[] {
   return [...new Set(found)].toSorted();
 }
 
+/** At once, for whoever looks on; the names again at the end. */
+function tellFailures({ file, failed, output }: FileResult): void {
+  for (const { name, detail } of failed) console.log(`FAILED: ${name} (${file})\n${indent(detail)}`);
+  if (failed.length > 0 && output !== "") console.log(`  What ${file} wrote, at the end:\n${indent(output, 40)}`);
+}
+
 /** Prints what needs attention and the totals; returns the exit code. */
 function summarize(): number {
   for (const { file, skipped } of results) {
     for (const { name, detail } of skipped) console.log(`\nskipped: ${name} (${file})\n  ${detail}`);
   }
-  for (const { file, failed, output } of results) {
-    for (const { name, detail } of failed) console.log(`\nFAILED: ${name} (${file})\n${indent(detail)}`);
-    if (failed.length > 0 && output !== "") console.log(`\n  What ${file} wrote, at the end:\n${indent(output, 40)}`);
-  }
+  if (results.some(({ failed }) => failed.length > 0)) console.log("");
+  for (const { file, failed } of results) for (const { name } of failed) console.log(`Failed: ${name} (${file})`);
   const passed = sum((result) => result.passed);
   const failed = sum((result) => result.failed.length);
   const skipped = sum((result) => result.skipped.length);

@@ -55,6 +55,7 @@ export function buildWatch(parts: WatchParts): Watch {
     trials,
     maxShare,
     stageExecutions,
+    reviewMs: config.REVIEW_INTERVAL,
     onRolledBack(durationMs) {
       incidents.add(1, { change: "rolled back" });
       rollbackTime.recordMs(durationMs);

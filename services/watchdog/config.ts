@@ -25,6 +25,12 @@ export const env = {
     min: "1s",
     max: "1h",
   }),
+  REVIEW_INTERVAL: duration({
+    doc: "A version with a bad verdict that no other one can relieve is judged anew after so long",
+    default: "1m",
+    min: "100ms",
+    max: "1d",
+  }),
   AGENT_RINGS: integer({
     doc: "Agents whose last 1,000 executions are kept in memory, up to 21 KB each",
     default: 20_000,

@@ -70,7 +70,7 @@ for (const [name, process] of Object.entries(harmless)) {
 console.log("\nLeaks, 500 agents: executions of the agent until it is found, median, nine of ten");
 for (const base of [20, 64, 256]) {
   for (const kib of [1, 4, 16, 64, 256, 1_024]) {
-    const found = leaksFound(leaking(kib * 1_024, base * 2 ** 20), 500, 60_000, { seed });
+    const found = leaksFound(leaking(kib * 1_024, base * 2 ** 20), 500, 200_000, { seed });
     line(`${kib} KiB an execution, ${base} MiB base`, `${found[250]}, ${found[450]}`, `${found.length} found`);
   }
 }

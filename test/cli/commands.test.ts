@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { legionError } from "#libs/rpc/errors.ts";
 import { completed, dataOf, failed, StubDispatcher } from "../client/stub-dispatcher.ts";
-import { freePorts } from "../harness/free-ports.ts";
+import { freePortBase, freePorts } from "../harness/free-ports.ts";
 import { runCli, spawnCli } from "../harness/run-cli.ts";
 import type { CliOptions } from "../harness/run-cli.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -128,12 +128,13 @@ describe("run", options, () => {
   });
 
   test("says what it waits for, and gives up at --wait-timeout with exit code 4", async () => {
-    const { code, stdout, stderr } = await legion(["run", "nobody", "--task-id", "w-1", "--wait-timeout", "900ms"]);
+    // Long enough for a busy machine to ask what it waits for, which it does after half a second.
+    const { code, stdout, stderr } = await legion(["run", "nobody", "--task-id", "w-1", "--wait-timeout", "6s"]);
     assert.deepEqual([code, stdout], [4, ""]);
     assert.equal(
       stderr,
       "no agent offers 'nobody' yet: queued\n" +
-        "legion: Gave up waiting after 900 ms; the task goes on. To see it:\n  legion get w-1\n",
+        "legion: Gave up waiting after 6 s; the task goes on. To see it:\n  legion get w-1\n",
     );
   });
 
@@ -175,10 +176,10 @@ describe("the mesh is away", options, () => {
     ["agents"],
   ]) {
     test(`${command.join(" ")}: exit code 3, the address, and what to do`, async () => {
-      const [portBase] = await freePorts(1);
+      const portBase = await freePortBase();
       const { code, stdout, stderr } = await runCli([...command, "--port-base", String(portBase)]);
       assert.deepEqual([code, stdout], [3, ""]);
-      const port = (portBase ?? 0) + (command[0] === "agents" ? 1 : 2);
+      const port = portBase + (command[0] === "agents" ? 1 : 2);
       assert.match(
         stderr,
         new RegExp(
@@ -189,7 +190,7 @@ describe("the mesh is away", options, () => {
   }
 
   test("health says so for each service", async () => {
-    const [portBase] = await freePorts(1);
+    const portBase = await freePortBase();
     const { code, stdout, stderr } = await runCli(["health", "--json", "--port-base", String(portBase)]);
     assert.equal(code, 3);
     const health = JSON.parse(stdout) as { status: string; services: { name: string; status: string }[] };

@@ -8,8 +8,7 @@ let world: RolloutWorld;
 const legion = (...args: string[]) => runCli(args, { env: world.mesh.env });
 
 before(async () => {
-  // What is done by hand is not to be crossed by a judgement.
-  world = await RolloutWorld.start({ env: { STAGE_EXECUTIONS: "100000", JUDGE_INTERVAL: "60s" } });
+  world = await RolloutWorld.start({ env: { STAGE_EXECUTIONS: "100000" } });
   await world.agent({ version: "1" });
   await world.agent({ version: "2" });
   const incidents = await legion("incidents");
@@ -41,7 +40,7 @@ test("versions: who gets how much, how they do, and why", async () => {
 test("versions set: a weight, a bar, a promotion; and what cannot be is refused with a sentence", async () => {
   const set = (...args: string[]) => legion("versions", "set", "roller", ...args);
   assert.match((await set("2", "--weight", "50")).stdout, /^roller 2: fixed, weight 50$/m);
-  assert.equal(await world.weights(), "1: 50 current, 2: 50 fixed");
+  await world.assertWeights("1: 50 current, 2: 50 fixed");
 
   const both = await set("2", "--weight", "50", "--promote");
   assert.deepEqual([both.code, both.stderr.includes("one of --weight, --promote and --bar")], [2, true]);
@@ -51,7 +50,7 @@ test("versions set: a weight, a bar, a promotion; and what cannot be is refused 
   assert.match(unknown.stderr, /No agent of version 3 of roller was ever seen/);
 
   assert.match((await set("2", "--bar", "--reason", "too slow")).stdout, /^roller 2: barred, weight 0$/m);
-  assert.equal(await world.weights(), "1: 100 current, 2: 0 barred");
+  await world.assertWeights("1: 100 current, 2: 0 barred");
   assert.match((await legion("versions", "roller")).stdout, /^2: too slow$/m);
   const barred = await set("2", "--weight", "10");
   assert.equal(barred.code, 1);
@@ -63,9 +62,10 @@ test("versions set: a weight, a bar, a promotion; and what cannot be is refused 
   const process = world.mesh.process("v2");
   await waitFor(() => !process.isRunning, { describe: "the barred agent to end" });
   await world.agent({ version: "2" });
-  assert.equal(await world.weights(), "1: 100 current, 2: 0 barred", "coming back does not help it");
+  // Coming back does not help it.
+  await world.assertWeights("1: 100 current, 2: 0 barred");
   assert.match((await set("2", "--promote")).stdout, /^roller 2: current, weight 100$/m);
-  assert.equal(await world.weights(), "1: 0 standby, 2: 100 current");
+  await world.assertWeights("1: 0 standby, 2: 100 current");
 });
 
 test("versions policy: a new version waits for a person; a verdict is told", async () => {
@@ -73,10 +73,10 @@ test("versions policy: a new version waits for a person; a verdict is told", asy
   assert.equal((await legion("versions", "policy", "roller", "canary", "--stages", "50,10")).code, 2);
   assert.match((await legion("versions", "policy", "roller", "manual")).stdout, /^roller: manual/m);
   await world.agent({ version: "3" });
-  assert.match(await world.weights(), /2: 100 current, 3: 0 fixed$/);
+  await world.assertWeights("1: 0 standby, 2: 100 current, 3: 0 fixed");
   await legion("versions", "policy", "roller", "immediate");
   await world.agent({ version: "4" });
-  assert.match(await world.weights(), /3: 0 fixed, 4: 100 current$/);
+  await world.assertWeights("1: 0 standby, 2: 0 standby, 3: 0 fixed, 4: 100 current");
 
   const verdict = await legion("verdict", "v2");
   assert.match(verdict.stdout, /^(keep|roll back): Version 2 of roller /m);

@@ -16,7 +16,7 @@ test("the only version is bad: it is told, and goes on; when a better one comes 
   await waitFor(async () => /nothing was done/.test((await world.incidents())[0]?.summary ?? ""), {
     describe: "that nothing is done",
   });
-  assert.equal(await world.weights(), "1: 100 current");
+  await world.assertWeights("1: 100 current");
   await world.agent({ version: "2" });
   // Once version 2 is proven, version 1 is taken out, or has been replaced.
   await waitFor(async () => (await world.versions()).get("2")?.weight === 100, {
@@ -24,6 +24,19 @@ test("the only version is bad: it is told, and goes on; when a better one comes 
     describe: () => `version 2 to have all the work; done: ${JSON.stringify([...world.done])}`,
   });
   await world.finish();
+});
+
+test("the only version has a bad hour: that is over, and not held against it when another one comes", async () => {
+  await using world = await RolloutWorld.start({ env: { REVIEW_INTERVAL: "500ms" } });
+  await world.agent({ version: "1", fail: 0.9, failFirst: 2_000 });
+  world.load(6);
+  const over = await world.whenOver(60_000);
+  assert.equal(over.action, IncidentAction.RECORDED);
+  assert.match(over.summary, /failed .* it has done well since, in \d+ executions\.$/);
+  await world.agent({ version: "2" });
+  await world.whenWeights("1: 0 standby, 2: 100 current");
+  await world.finish();
+  assert.equal((await world.incidents()).length, 1);
 });
 
 test("all versions are bad: the new one is no worse and comes, or is taken out, but somebody always works", async () => {
@@ -83,7 +96,7 @@ test("one agent of three is bad: it rests alone, its version stays, and it comes
   await waitFor(resting, { describe: "the rest" });
   const { shouldRollback, reason } = await world.watchdog.shouldRollback({ agentId: "bad" });
   assert.equal(shouldRollback, false, reason);
-  assert.equal(await world.weights(), "1: 100 current");
+  await world.assertWeights("1: 100 current");
   const over = await world.whenOver();
   assert.equal(over.action, IncidentAction.EJECTED);
   // It is given work again, and is no better: the second rest is twice as long.

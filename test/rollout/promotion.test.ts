@@ -8,7 +8,7 @@ test("version 2 does as well: it gets 10 %, 50 %, then everything; all tasks com
   await world.agent({ version: "1" });
   world.load(12);
   await world.agent({ version: "2" });
-  assert.equal(await world.weights(), "1: 90 current, 2: 10 canary");
+  await world.assertWeights("1: 90 current, 2: 10 canary");
   await world.whenWeights("1: 50 current, 2: 50 canary");
   // While the weights were 90 and 10, so were the shares, however busy both agents were.
   const { reports } = await world.watchdog.describeVersions({ name: "roller" });
@@ -31,6 +31,16 @@ test("version 2 is faster: promoted as well", async () => {
   await world.agent({ version: "1", ms: 20 });
   world.load(12);
   await world.agent({ version: "2", ms: 8 });
+  await world.whenWeights("1: 0 standby, 2: 100 current");
+  await world.finish();
+  assert.deepEqual(await world.incidents(), []);
+});
+
+test("tasks of a millisecond, as many as the machine can do: what shakes them is not the version", async () => {
+  await using world = await RolloutWorld.start();
+  await world.agent({ version: "1", ms: 1 });
+  world.load(16);
+  await world.agent({ version: "2", ms: 1 });
   await world.whenWeights("1: 0 standby, 2: 100 current");
   await world.finish();
   assert.deepEqual(await world.incidents(), []);

@@ -15,7 +15,7 @@ export async function rolledBack(worse: Omit<AgentKind, "version">, kind: Verdic
   assert.deepEqual([incident.verdict?.kind, incident.verdict?.version], [kind, "2"]);
   const tookMs = timestampMs(incident.endTime!) - timestampMs(incident.startTime!);
   assert.ok(tookMs < 5_000, `${tookMs} ms from trigger to drained`);
-  assert.equal(await world.weights(), "1: 100 current, 2: 0 barred");
+  await world.assertWeights("1: 100 current, 2: 0 barred");
   assert.ok(!bad.isRunning || (await bad.stop()), "its agent was told to end");
   await world.finish();
   const { shouldRollback, verdict } = await world.watchdog.shouldRollback({ agentId: "v2" });

@@ -19,6 +19,8 @@ export interface AgentKind {
   readonly ms?: number;
   /** The share of tasks that fail, 0 to 1. */
   readonly fail?: number;
+  /** Of how many, from the first. Default: all. */
+  readonly failFirst?: number;
   /** Bytes that each task leaves behind. */
   readonly leak?: number;
   readonly slots?: number;
@@ -55,13 +57,22 @@ export class RolloutWorld implements AsyncDisposable {
   }
 
   /** Starts an agent in a process of its own; resolves when it is connected. */
-  async agent({ version, ms = 10, fail = 0, leak = 0, slots = 8, agentId = `v${version}` }: AgentKind) {
+  async agent({
+    version,
+    ms = 10,
+    fail = 0,
+    failFirst = Infinity,
+    leak = 0,
+    slots = 8,
+    agentId = `v${version}`,
+  }: AgentKind) {
     const env = {
       ...this.mesh.env,
       AGENT_ID: agentId,
       VERSION: version,
       MS: String(ms),
       FAIL: String(fail),
+      FAIL_FIRST: String(failFirst),
       LEAK: String(leak),
       SLOTS: String(slots),
     };
@@ -116,6 +127,12 @@ export class RolloutWorld implements AsyncDisposable {
     return versions
       .map(({ version, weight, stage }) => `${version}: ${weight} ${enumName(VersionStageSchema, stage).toLowerCase()}`)
       .join(", ");
+  }
+
+  /** With what was found against whom, if they differ. */
+  async assertWeights(expected: string): Promise<void> {
+    const found = (await this.incidents()).map(({ summary }) => summary).join("\n");
+    assert.equal(await this.weights(), expected, found);
   }
 
   async whenWeights(expected: string, timeoutMs = 30_000): Promise<void> {

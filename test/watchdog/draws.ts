@@ -61,3 +61,15 @@ export const drifting: Durations = (draws, i) => 10 * 3 ** Math.sin(i / 100) * M
 
 /** Whole milliseconds, 3 or 4 of them: most pairs tie. */
 export const coarse: Durations = (draws) => 3 + Math.floor(1.3 * draws.uniform());
+
+/**
+ * A process that is three times as slow for a while, now and then: it collects garbage, compiles, or has lost its core. `i` counts
+ * executions that are 5 ms apart; a slow while has 40 of them on average, and a quarter of all are in one.
+ */
+export function hiccuping(draws: Draws): Durations {
+  let slow = draws.uniform() < 0.25;
+  return () => {
+    if (draws.uniform() < (slow ? 1 / 40 : 1 / 120)) slow = !slow;
+    return (slow ? 30 : 10) * Math.exp(0.2 * draws.normal());
+  };
+}

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { alarmsBeside, alarmsOfWelch, families } from "./rollouts.ts";
+import { VersionTrial } from "../../services/watchdog/core/trial.ts";
+import { Draws, hiccuping } from "./draws.ts";
+import { alarmsBeside, alarmsOfWelch, execution, families } from "./rollouts.ts";
 
 const executions = 2_000;
 
@@ -35,4 +37,21 @@ test("nor do a tenth of the weight and reports in batches make it slower, while 
     rolledBack += alarms;
   }
   assert.ok(rolledBack <= 1);
+});
+
+test("processes that are slow for a while, each by itself, make no version slower", (t) => {
+  const rollouts = 300;
+  let rolledBack = 0;
+  for (let seed = 1; seed <= rollouts; seed++) {
+    const draws = new Draws(seed);
+    const [control, canary] = [hiccuping(draws), hiccuping(draws)];
+    const trial = new VersionTrial({ controlVersion: "1" });
+    for (let i = 0; i < 10_000 && !trial.isBad; i++) {
+      trial.observe("control", execution(control(draws, i), false, 1e12 + 5 * i));
+      trial.observe("canary", execution(canary(draws, i), false, 1e12 + 5 * i));
+    }
+    if (trial.isBad) rolledBack++;
+  }
+  t.diagnostic(`${rolledBack} of ${rollouts}`);
+  assert.ok(rolledBack <= 0.01 * rollouts, `${rolledBack} of ${rollouts}`);
 });

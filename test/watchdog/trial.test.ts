@@ -58,7 +58,7 @@ test("verdicts are sentences, with the evidence in figures", () => {
     ],
     [
       LEAKING,
-      /^keeps 64 KiB more after each execution: agent a began at 6\d.* MiB and has grown through 1000 executions/,
+      /^keeps 64 KiB more after each execution: agent a began at 6\d.* MiB and has grown through 1080 executions/,
       besideOne(),
       1_200,
       (i) => ({ ...well(), memoryAfterBytes: 2 ** 26 + 2 ** 16 * i }),
@@ -109,15 +109,60 @@ test("while the control executes, the baseline plays no part; when it falls sile
   const trial = new VersionTrial({ controlVersion: "1", baseline });
   // Both are five times slower than the baseline: the load, not the version.
   for (let i = 0; i < 300; i++) {
-    trial.observe("control", execution(50 + (i % 7), false, i));
-    trial.observe("canary", execution(50 + (i % 5), false, i));
+    trial.observe("control", execution(50 + (i % 7), false, 1_000 * i));
+    trial.observe("canary", execution(50 + (i % 5), false, 1_000 * i));
   }
   assert.equal(trial.verdict().kind, HEALTHY);
-  for (let i = 0; i < 98; i++) trial.observe("canary", execution(50 + (i % 5), false, 300 + i));
+  for (let i = 300; i < 398; i++) trial.observe("canary", execution(50 + (i % 5), false, 1_000 * i));
   assert.equal(trial.isBad, false);
-  trial.observe("canary", execution(50, false, 400));
+  trial.observe("canary", execution(50, false, 400_000));
   assert.equal(trial.verdict().kind, SLOWER);
   assert.match(trial.verdict().because, /by \d+ executions beside its earlier ones/);
+});
+
+test("what takes 1.8 ms longer is not slower, though it takes twice as long", () => {
+  for (const [durationMs, kind] of [
+    [3.6, HEALTHY],
+    [4, SLOWER],
+  ] as const) {
+    for (const options of [{ controlVersion: "1" }, { baseline: { ...baseline, durationsMs: Array(200).fill(1.8) } }]) {
+      const trial = new VersionTrial(options);
+      for (let i = 0; i < 500; i++) {
+        if ("controlVersion" in options) trial.observe("control", execution(1.8, false));
+        trial.observe("canary", execution(durationMs, false));
+      }
+      assert.equal(trial.verdict().kind, kind, trial.verdict().because);
+    }
+  }
+});
+
+test("the first executions of each agent are not compared: those of many new ones would make a version slow", () => {
+  const trial = new VersionTrial({ controlVersion: "1" });
+  for (let i = 0; i < 300; i++) {
+    trial.observe("control", execution(10, false));
+    // 100 agents, three executions of each.
+    trial.observe("canary", { ...execution(50, false), agentId: `agent-${i % 100}` });
+  }
+  assert.equal(trial.isBad, false);
+  beside(trial, 20, () => ({ ...execution(50, false), agentId: "agent-1" }));
+  assert.equal(trial.verdict().kind, SLOWER);
+});
+
+test("pairs of the same quarter of a second are one piece of evidence", () => {
+  const found = [1, 300].map((apartMs) => {
+    const trial = new VersionTrial({ controlVersion: "1" });
+    for (let i = 1; i <= 300 && !trial.isBad; i++) {
+      trial.observe("control", execution(10, false, 1e12 + apartMs * i));
+      trial.observe("canary", execution(20, false, 1e12 + apartMs * i));
+    }
+    return trial.isBad;
+  });
+  assert.deepEqual(found, [false, true]);
+  const trial = new VersionTrial({ controlVersion: "1" });
+  for (let i = 0; i < 30; i++) trial.observe("control", execution(10, false, 1e12 + i));
+  for (let i = 0; i < 30; i++) trial.observe("canary", execution(10, false, 1e12 + i));
+  assert.equal(trial.verdict().passed, 4);
+  assert.equal(trial.verdict().because, "is not judged yet: 30 executions have been compared, all of the same moment");
 });
 
 test("without anything to compare with, what fails mostly fails, and what fails now and then has passed", () => {
@@ -141,7 +186,7 @@ const observations = fc.array(
     side: fc.constantFrom("canary" as const, "control" as const, "canary" as const),
     agentId: fc.constantFrom("a", "b"),
     durationMs: fc.integer({ min: 0, max: 20 }),
-    endTimeMs: fc.option(fc.integer({ min: 0, max: 300 }), { nil: undefined }),
+    endTimeMs: fc.option(fc.integer({ min: 0, max: 5_000 }), { nil: undefined }),
     failed: fc.boolean(),
     memoryAfterBytes: fc.integer({ min: 0, max: 2 ** 28 }),
     heapAfterCollectionBytes: fc.integer({ min: 0, max: 2 ** 26 }),

@@ -1,4 +1,6 @@
+import { momentMs } from "./moments.ts";
 import { orderInterval } from "./order-interval.ts";
+import { minDifferenceMs } from "./paired-slower.ts";
 import { RankTest, type RankTestState } from "./rank-test.ts";
 import { medianOf, type MedianWithInterval, Recent, type RecentState } from "./recent.ts";
 
@@ -6,11 +8,12 @@ export interface BaselineSlowerState {
   readonly ranks: RankTestState;
   readonly durations: RecentState;
   readonly compared: number;
+  readonly at?: number;
 }
 
 /** What another hour, or more of the load, may do to a version that is the same. */
 const tolerance = 1.25;
-const minSlowerRatio = 1.4;
+const minRatio = 1.4;
 
 /**
  * Is the canary slower than an earlier version was, by more than a quarter? By the rank of each duration divided by 1.25 (see `RankTest`): if
@@ -23,6 +26,7 @@ export class BaselineSlower {
   readonly #threshold: number;
   readonly #baseMedianMs: number;
   #compared: number;
+  #at: number;
 
   /** @param baselineMs durations of executions that did not fail; one at least. */
   constructor(alpha: number, baselineMs: readonly number[], seed: number, state?: BaselineSlowerState) {
@@ -31,6 +35,7 @@ export class BaselineSlower {
     this.#durations = new Recent(state?.durations);
     this.#baseMedianMs = medianOf(this.#ranks.baseline);
     this.#compared = state?.compared ?? 0;
+    this.#at = state?.at ?? NaN;
   }
 
   get eValue(): number {
@@ -42,11 +47,14 @@ export class BaselineSlower {
   }
 
   get isWorse(): boolean {
-    return this.#ranks.eValue >= this.#threshold && this.#durations.median() >= minSlowerRatio * this.#baseMedianMs;
+    if (this.#ranks.eValue < this.#threshold) return false;
+    return this.#durations.median() >= Math.max(minRatio * this.#baseMedianMs, this.#baseMedianMs + minDifferenceMs);
   }
 
-  /** Takes the duration of an execution that did not fail. */
-  observe(durationMs: number): void {
+  /** Takes the duration of an execution that did not fail, and when it ended: of a moment (see `Moments`), the first is ranked. */
+  observe(durationMs: number, at: number | undefined): void {
+    if (at !== undefined && Math.abs(at - this.#at) < momentMs) return;
+    this.#at = at ?? NaN;
     this.#compared++;
     this.#durations.add(durationMs);
     this.#ranks.observe(durationMs / tolerance);

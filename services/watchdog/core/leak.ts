@@ -40,6 +40,9 @@ const correlationAlone = 0.95;
 /** 1 MB in 1,000 executions. */
 const minSlopeBytes = 1_000;
 const minGrowth = 0.1;
+/** Resident memory of a process that keeps nothing grows too, by as much as its collector finds good. */
+const minGrowthAlone = 0.5;
+const minBytesAlone = 64 * 2 ** 20;
 /** A cache that fills within half of them is told from a leak. */
 const enoughExecutions = 1_000;
 /** Before them, what no cache is expected to do while it fills. */
@@ -54,7 +57,8 @@ const urgentBytes = 256 * 2 ** 20;
  * - the slope (Theil–Sen) is worth it: 1,000 bytes an execution, and a tenth of the least block in the agent's life so far;
  * - it rises throughout: from quarter to quarter by a fourth of the mean rise at least, which a step does not;
  * - it does not level off: the slope is at least half of the slope of the older half;
- * - what is in use grows with it, where the agent tells its heap after collections (see `Collections`);
+ * - what is in use grows with it, where the agent tells its heap after collections (see `Collections`); where it does not, the memory has
+ *   grown by a half, and by 64 MiB;
  * and when the agent was seen for 1,000 executions, or its memory is four times what it was, and 256 MiB more.
  */
 export class Leak {
@@ -125,7 +129,9 @@ export class Leak {
       (executions >= enoughExecutions ||
         newer.at(-1)! - baseBytes >= Math.max(urgentGrowth * baseBytes, urgentBytes)) &&
       risesThroughout(newer) &&
-      (collections.size === 0 || collections.grewBy(minGrowth * baseBytes, executions)) &&
+      (collections.size === 0
+        ? newer.at(-1)! - baseBytes >= Math.max(minGrowthAlone * baseBytes, minBytesAlone)
+        : collections.grewBy(minGrowth * baseBytes, executions)) &&
       slopeBytes >= 0.5 * upwardTrend(minima.subarray(0, half), ends.subarray(0, half), most).slope;
   }
 

@@ -1,3 +1,4 @@
+import { momentMs, Moments, type MomentsState } from "./moments.ts";
 import { RankTest, type RankTestState } from "./rank-test.ts";
 import { Recent, type RecentState } from "./recent.ts";
 import { signBets, Wealth, type WealthState } from "./wealth.ts";
@@ -16,15 +17,18 @@ export interface PairedFailuresState {
   readonly wealth: WealthState;
   readonly failures: RecentState;
   readonly controlFailures: RecentState;
+  readonly moment?: MomentsState;
   readonly compared: number;
 }
 
 /**
  * Does the canary fail more often than the control beside it? Of the pairs of which one failed and the other did not it
- * is the canary's failure with probability 1/2 at most if not (McNemar 1947); that sign is bet on, as in `PairedSlower`.
+ * is the canary's failure with probability 1/2 at most if not (McNemar 1947); that sign is bet on, as in `PairedSlower`,
+ * for all pairs of a moment together.
  */
 export class PairedFailures {
   readonly #wealth: Wealth;
+  readonly #moments: Moments;
   readonly #failures: Recent;
   readonly #controlFailures: Recent;
   readonly #threshold: number;
@@ -35,6 +39,7 @@ export class PairedFailures {
     this.#wealth = new Wealth(signBets, state?.wealth);
     this.#failures = new Recent(state?.failures);
     this.#controlFailures = new Recent(state?.controlFailures);
+    this.#moments = new Moments(state?.moment);
     this.#compared = state?.compared ?? 0;
   }
 
@@ -51,20 +56,27 @@ export class PairedFailures {
     return this.#wealth.total >= this.#threshold && failsMore(this.#failures.mean(), this.#controlFailures.mean());
   }
 
-  /** Of the newest 50 to 100 pairs; NaN without one. */
+  /** Of the newest 50 to 100 moments; NaN without one. */
   get shares(): { readonly share: number; readonly controlShare: number } {
     return { share: this.#failures.mean(), controlShare: this.#controlFailures.mean() };
   }
 
-  observe(canaryFailed: boolean, controlFailed: boolean): void {
+  /** @param at when the canary's ended, if that is known. */
+  observe(canaryFailed: boolean, controlFailed: boolean, at: number | undefined): void {
     this.#compared++;
-    this.#failures.add(canaryFailed ? 1 : 0);
-    this.#controlFailures.add(controlFailed ? 1 : 0);
-    if (canaryFailed !== controlFailed) this.#wealth.bet(canaryFailed ? 0 : 1);
+    for (const pairs of this.#moments.add([Number(canaryFailed), Number(controlFailed)], at)) {
+      const share = mean(pairs.map(([canary]) => canary));
+      const controlShare = mean(pairs.map(([, control]) => control));
+      this.#failures.add(share);
+      this.#controlFailures.add(controlShare);
+      if (share !== controlShare) this.#wealth.bet(share > controlShare ? 0 : 1);
+    }
   }
 
   toJSON(): PairedFailuresState {
+    const moment = this.#moments.toJSON();
     return {
+      ...(moment && { moment }),
       wealth: this.#wealth.toJSON(),
       failures: this.#failures.toJSON(),
       controlFailures: this.#controlFailures.toJSON(),
@@ -82,6 +94,7 @@ export interface BaselineFailuresState {
   readonly ranks: RankTestState;
   readonly failures: RecentState;
   readonly compared: number;
+  readonly at?: number;
 }
 
 /** Does the canary fail more often than an earlier version did? The ranks of 0 and 1, their ties broken at random (see `RankTest`). */
@@ -91,6 +104,7 @@ export class BaselineFailures {
   readonly #threshold: number;
   readonly #baseShare: number;
   #compared: number;
+  #at: number;
 
   /** @param outcomes of the baseline: one execution at least. */
   constructor(alpha: number, outcomes: Outcomes, seed: number, state?: BaselineFailuresState) {
@@ -101,6 +115,7 @@ export class BaselineFailures {
     this.#failures = new Recent(state?.failures);
     this.#baseShare = failures / executions;
     this.#compared = state?.compared ?? 0;
+    this.#at = state?.at ?? NaN;
   }
 
   get eValue(): number {
@@ -120,25 +135,31 @@ export class BaselineFailures {
     return { share: this.#failures.mean(), controlShare: this.#baseShare };
   }
 
-  observe(failed: boolean): void {
+  /** @param at when it ended, if that is known: of a moment (see `Moments`) the first is ranked. */
+  observe(failed: boolean, at: number | undefined): void {
     this.#compared++;
+    if (at !== undefined && Math.abs(at - this.#at) < momentMs) return;
+    this.#at = at ?? NaN;
     this.#failures.add(failed ? 1 : 0);
     this.#ranks.observe(failed ? 1 : 0);
   }
 
   toJSON(): BaselineFailuresState {
-    return { ranks: this.#ranks.toJSON(), failures: this.#failures.toJSON(), compared: this.#compared };
+    const at = Number.isNaN(this.#at) ? {} : { at: this.#at };
+    return { ranks: this.#ranks.toJSON(), failures: this.#failures.toJSON(), compared: this.#compared, ...at };
   }
 }
 
 export interface MostlyFailsState {
   readonly wealth: WealthState;
   readonly failures: RecentState;
+  readonly moment?: MomentsState;
 }
 
 /** Does it fail more than every second time? What can be asked when there is nothing to compare with: the sign is +1 for a failure. */
 export class MostlyFails {
   readonly #wealth: Wealth;
+  readonly #moments: Moments;
   readonly #failures: Recent;
   readonly #threshold: number;
 
@@ -146,6 +167,7 @@ export class MostlyFails {
     this.#threshold = 1 / alpha;
     this.#wealth = new Wealth(signBets, state?.wealth);
     this.#failures = new Recent(state?.failures);
+    this.#moments = new Moments(state?.moment);
   }
 
   get eValue(): number {
@@ -156,17 +178,24 @@ export class MostlyFails {
     return this.#wealth.total >= this.#threshold && this.#failures.mean() > 0.5;
   }
 
-  /** Of the newest 50 to 100 executions; NaN without one. */
+  /** Of the newest 50 to 100 moments; NaN without one. */
   get share(): number {
     return this.#failures.mean();
   }
 
-  observe(failed: boolean): void {
-    this.#failures.add(failed ? 1 : 0);
-    this.#wealth.bet(failed ? 0 : 1);
+  /** @param at when it ended, if that is known. */
+  observe(failed: boolean, at: number | undefined): void {
+    for (const pairs of this.#moments.add([Number(failed), 0.5], at)) {
+      const share = mean(pairs.map(([canary]) => canary));
+      this.#failures.add(share);
+      if (share !== 0.5) this.#wealth.bet(share > 0.5 ? 0 : 1);
+    }
   }
 
   toJSON(): MostlyFailsState {
-    return { wealth: this.#wealth.toJSON(), failures: this.#failures.toJSON() };
+    const moment = this.#moments.toJSON();
+    return { wealth: this.#wealth.toJSON(), failures: this.#failures.toJSON(), ...(moment && { moment }) };
   }
 }
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

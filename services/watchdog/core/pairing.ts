@@ -3,12 +3,16 @@ import { lowerBound, upperBound } from "./sorted.ts";
 export interface Outcome {
   readonly durationMs: number;
   readonly failed: boolean;
+  /** Whether its agent has only just begun: its duration is not to be compared. */
+  readonly cold?: boolean;
 }
 
 export interface Timed extends Outcome {
   /** When it ended, milliseconds. */
   readonly at: number;
 }
+
+type OnPair = (canary: Timed, control: Outcome) => void;
 
 export interface PairingState {
   /** Of the control, by time: [at, durationMs, failed ? 1 : 0, has a partner ? 1 : 0]. */
@@ -50,7 +54,7 @@ export class Pairing {
     this.#waiting = [...state.waiting];
   }
 
-  addCanary(canary: Timed, onPair: (canary: Outcome, control: Outcome) => void): void {
+  addCanary(canary: Timed, onPair: OnPair): void {
     if (this.#size > 0 && canary.at <= this.#at[this.#size - 1]!) {
       this.#match(canary, onPair);
       return;
@@ -60,7 +64,7 @@ export class Pairing {
     this.#waiting.push(canary);
   }
 
-  addControl(control: Timed, onPair: (canary: Outcome, control: Outcome) => void): void {
+  addControl(control: Timed, onPair: OnPair): void {
     if (this.#size === 2 * remembered) this.#forget();
     const { at } = control;
     const place = upperBound(this.#at, this.#size, at);
@@ -81,13 +85,13 @@ export class Pairing {
   }
 
   /** Those of the canary that wait, oldest first; they wait no longer. */
-  takeWaiting(): readonly Outcome[] {
+  takeWaiting(): readonly Timed[] {
     const waiting = this.#waiting;
     this.#waiting = [];
     return waiting;
   }
 
-  #match(canary: Timed, onPair: (canary: Outcome, control: Outcome) => void): void {
+  #match(canary: Timed, onPair: OnPair): void {
     const after = upperBound(this.#at, this.#size, canary.at);
     const before = lowerBound(this.#at, after, canary.at);
     // What was forgotten may have been nearer.

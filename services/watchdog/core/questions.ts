@@ -19,8 +19,10 @@ import {
   PairedFailures,
   type PairedFailuresState,
 } from "./more-failures.ts";
-import { type Outcome, Pairing, type PairingState } from "./pairing.ts";
+import { ColdStarts, type ColdStartsState } from "./cold-starts.ts";
+import { type Outcome, Pairing, type PairingState, type Timed } from "./pairing.ts";
 import { PairedSlower, type PairedSlowerState } from "./paired-slower.ts";
+import { Passed, type PassedState } from "./passed.ts";
 import type { Observation, Side, TrialOptions } from "./trial.ts";
 
 export interface QuestionsState {
@@ -28,6 +30,8 @@ export interface QuestionsState {
   readonly unopposed: number;
   /** Latest end of an execution. */
   readonly now: number;
+  readonly coldStarts: ColdStartsState;
+  readonly passed: PassedState;
   readonly pairing?: PairingState;
   readonly pairedSlower?: PairedSlowerState;
   readonly pairedFailures?: PairedFailuresState;
@@ -57,6 +61,8 @@ export class Questions {
   readonly #baselineFailures: BaselineFailures | undefined;
   readonly #mostlyFails: MostlyFails | undefined;
   readonly #leak: Leak;
+  readonly #coldStarts: ColdStarts;
+  readonly #passed: Passed;
   #sinceControl: number;
   #unopposed: number;
   #now: number;
@@ -76,6 +82,8 @@ export class Questions {
     if (based) this.#baselineFailures = new BaselineFailures(share, baseline, seed + 1, state?.baselineFailures);
     if (!paired && !based) this.#mostlyFails = new MostlyFails(share, state?.mostlyFails);
     this.#leak = new Leak(share, state?.leak);
+    this.#coldStarts = new ColdStarts(state?.coldStarts);
+    this.#passed = new Passed(state?.passed);
     this.#controlVersion = controlVersion ?? "";
     this.#baseVersion = baseline?.version ?? "";
     this.#sinceControl = state?.sinceControl ?? (paired ? 0 : aloneAfter);
@@ -88,6 +96,11 @@ export class Questions {
     return (this.#pairedFailures?.compared ?? 0) + (this.#baselineFailures?.compared ?? 0) + this.#unopposed;
   }
 
+  /** The same, of a moment four at most. */
+  get passed(): number {
+    return this.#passed.count;
+  }
+
   observe(side: Side, execution: Observation): void {
     const { agentId, durationMs, failed, endTimeMs = this.#now } = execution;
     if (endTimeMs > this.#now) this.#now = endTimeMs;
@@ -96,26 +109,34 @@ export class Questions {
       this.#pairing?.addControl({ at: endTimeMs, durationMs, failed }, this.#onPair);
       return;
     }
+    const canary = { at: endTimeMs, durationMs, failed, cold: this.#coldStarts.isCold(agentId) };
     this.#leak.observe(agentId, execution.memoryAfterBytes, execution.heapAfterCollectionBytes);
     if (this.#mostlyFails !== undefined) {
       this.#unopposed++;
-      this.#mostlyFails.observe(failed);
+      this.#passed.add(knownTime(canary));
+      this.#mostlyFails.observe(failed, knownTime(canary));
     } else if (++this.#sinceControl < aloneAfter || this.#baselineFailures === undefined) {
-      this.#pairing?.addCanary({ at: endTimeMs, durationMs, failed }, this.#onPair);
+      this.#pairing?.addCanary(canary, this.#onPair);
     } else {
       for (const waiting of this.#pairing?.takeWaiting() ?? []) this.#compareWithBaseline(waiting);
-      this.#compareWithBaseline(execution);
+      this.#compareWithBaseline(canary);
     }
   }
 
-  readonly #onPair = (canary: Outcome, control: Outcome): void => {
-    this.#pairedFailures?.observe(canary.failed, control.failed);
-    if (!canary.failed && !control.failed) this.#pairedSlower?.observe(canary.durationMs, control.durationMs);
+  readonly #onPair = (canary: Timed, control: Outcome): void => {
+    const at = knownTime(canary);
+    this.#passed.add(at);
+    this.#pairedFailures?.observe(canary.failed, control.failed, at);
+    if (canary.cold || canary.failed || control.failed) return;
+    this.#pairedSlower?.observe(canary.durationMs, control.durationMs, at);
   };
 
-  #compareWithBaseline({ durationMs, failed }: Outcome): void {
-    if (!failed) this.#baselineSlower?.observe(durationMs);
-    this.#baselineFailures?.observe(failed);
+  #compareWithBaseline(canary: Timed): void {
+    const { durationMs, failed, cold = false } = canary;
+    const at = knownTime(canary);
+    this.#passed.add(at);
+    if (!failed && !cold) this.#baselineSlower?.observe(durationMs, at);
+    this.#baselineFailures?.observe(failed, at);
   }
 
   /** The first that is bad, failures before slowness: what fails early is fast, what fails by its time limit is slow. */
@@ -154,21 +175,26 @@ export class Questions {
     const asked = [slower, failures, this.#mostlyFails].filter((question) => question !== undefined);
     const against = failures === this.#baselineFailures ? this.#baseVersion : this.#controlVersion;
     const leak = this.#leak.finding;
+    const ratio = slower?.ratio();
+    const isTimed = ratio !== undefined && !Number.isNaN(ratio.median);
+    const shares = failures?.shares ?? (this.#mostlyFails && { share: this.#mostlyFails.share });
+    const isCounted = shares !== undefined && !Number.isNaN(shares.share);
     const evidence = {
       eValue: Math.max(1, ...asked.map(({ eValue }) => eValue)),
-      ...(slower && ratioEvidence(slower.ratio())),
-      ...(failures && { failureShare: failures.shares.share, controlFailureShare: failures.shares.controlShare }),
-      ...(this.#mostlyFails && this.#unopposed > 0 && { failureShare: this.#mostlyFails.share }),
+      ...(isTimed && ratioEvidence(ratio)),
+      ...(isCounted && { failureShare: shares.share }),
+      ...(isCounted && "controlShare" in shares && { controlFailureShare: shares.controlShare }),
       ...(leak && { memorySlopeBytes: leak.slopeBytes, trendPValue: leak.pValue }),
     };
     const count = this.compared;
-    if (count < enough) {
+    if (count < enough || !isCounted) {
       const been = count === 1 ? "1 execution has been" : `${count} executions have been`;
-      return { kind: VerdictKind.UNDECIDED, evidence, because: `is not judged yet: ${been} compared of ${enough}` };
+      const of = count < enough ? ` of ${enough}` : ", all of the same moment";
+      return { kind: VerdictKind.UNDECIDED, evidence, because: `is not judged yet: ${been} compared${of}` };
     }
-    const failed = `failed ${percent(evidence.failureShare ?? 0)} of its newest executions`;
+    const failed = `failed ${percent(shares.share)} of its newest executions`;
     const versus = failures ? ` (version ${against} ${percent(failures.shares.controlShare)})` : "";
-    const speed = slower ? ` and takes ${ratioText(slower.ratio())} as long as version ${against}` : "";
+    const speed = isTimed ? ` and takes ${ratioText(ratio)} as long as version ${against}` : "";
     const because = `${failed}${versus}${speed}: nothing is the matter in ${count} executions`;
     return { kind: VerdictKind.HEALTHY, evidence, because };
   }
@@ -178,6 +204,8 @@ export class Questions {
       sinceControl: this.#sinceControl,
       unopposed: this.#unopposed,
       now: this.#now,
+      coldStarts: this.#coldStarts.toJSON(),
+      passed: this.#passed.toJSON(),
       ...(this.#pairing && { pairing: this.#pairing.toJSON() }),
       ...(this.#pairedSlower && { pairedSlower: this.#pairedSlower.toJSON() }),
       ...(this.#pairedFailures && { pairedFailures: this.#pairedFailures.toJSON() }),
@@ -188,6 +216,9 @@ export class Questions {
     };
   }
 }
+
+/** None was told when nobody ever told one. */
+const knownTime = ({ at }: Timed): number | undefined => (at > 0 ? at : undefined);
 
 /** That which has compared more; undefined if none has compared anything. */
 function moreOf<A extends { compared: number }, B extends { compared: number }>(

@@ -61,6 +61,11 @@ export class Recent {
     return { median: medianOf(sorted), ...orderInterval(sorted, share) };
   }
 
+  /** That of the median at one look alone. */
+  intervalNow(delta: number): { readonly low: number | undefined; readonly high: number | undefined } {
+    return orderInterval(this.#values.slice(0, this.#size).sort(), delta);
+  }
+
   toJSON(): RecentState {
     return { values: [...this.#values.subarray(0, this.#size)], block: this.#block };
   }

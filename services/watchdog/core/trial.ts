@@ -49,8 +49,9 @@ export interface TrialVerdict {
   readonly executions: number;
   readonly controlExecutions: number;
   /**
-   * Executions of the canary that were compared (with one of the control, or with the baseline) without a bad verdict; all of
-   * them if there is nothing to compare with. What a policy counts that waits for "enough executions". 0 after a bad verdict.
+   * Executions of the canary that were compared (with one of the control, or with the baseline) without a bad verdict, of a quarter of a
+   * second four at most; all of them if there is nothing to compare with. What a policy counts that waits for "enough executions".
+   * 0 after a bad verdict.
    */
   readonly passed: number;
 }
@@ -108,7 +109,6 @@ export class VersionTrial {
   }
 
   verdict(): TrialVerdict {
-    const compared = this.#questions.compared;
     const { kind, because, evidence } = this.#found ?? this.#questions.standing();
     const against = this.#options.controlVersion ?? this.#options.baseline?.version;
     return {
@@ -124,7 +124,7 @@ export class VersionTrial {
       },
       executions: this.#executions,
       controlExecutions: this.#controlExecutions,
-      passed: this.#found === undefined ? compared : 0,
+      passed: this.#found === undefined ? this.#questions.passed : 0,
     };
   }
 

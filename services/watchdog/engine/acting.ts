@@ -9,7 +9,7 @@ import { attribute } from "#libs/telemetry/attributes.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
 import { recordSpan, startSpan } from "#libs/telemetry/task-spans.ts";
 import { type IncidentMove, moveIncident, type OpenIncident, readOpenIncidents } from "../sql/incidents.ts";
-import type { Trials } from "./trials.ts";
+import type { ActiveTrial, Trials } from "./trials.ts";
 import type { NameVersions, Versions } from "./versions.ts";
 
 export interface ActingOptions {
@@ -22,6 +22,8 @@ export interface ActingOptions {
   /** Of a name's agents, in percent, this many are taken out at once at most. */
   readonly maxShare: number;
   readonly stageExecutions: number;
+  /** What could not be taken out is judged anew after so long. */
+  readonly reviewMs: number;
   /** A version was rolled back and its sessions have drained, so many milliseconds after the incident began. */
   readonly onRolledBack: (durationMs: number) => void;
   readonly onEjected: () => void;
@@ -38,6 +40,8 @@ const againMs = 1_000;
 export class Acting {
   readonly #options: ActingOptions;
   readonly #triedMs = new Map<string, number>();
+  /** When nothing could be done for the first time, or it was judged anew. */
+  readonly #reviewedMs = new Map<string, number>();
 
   constructor(options: ActingOptions) {
     this.#options = options;
@@ -48,7 +52,9 @@ export class Acting {
     const { pool, clock, versions } = this.#options;
     const open = await readOpenIncidents(pool);
     const ids = new Set(open.map(({ incidentId }) => incidentId));
-    for (const id of this.#triedMs.keys()) if (!ids.has(id)) this.#triedMs.delete(id);
+    for (const times of [this.#triedMs, this.#reviewedMs]) {
+      for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
+    }
     for (const incident of open) {
       const { incidentId, namespace, agentId } = incident;
       const nowMs = clock.monotonic();
@@ -78,7 +84,7 @@ export class Acting {
   }
 
   async #rollBack(incident: OpenIncident): Promise<IncidentMove | undefined> {
-    const { registry, versions, maxShare, onRolledBack } = this.#options;
+    const { registry, versions, trials, maxShare, onRolledBack } = this.#options;
     const { namespace, name, version, number, verdict, incidentId } = incident;
     const known = versions.find(incident);
     const bad = known?.versions.get(version);
@@ -90,6 +96,9 @@ export class Acting {
     if (!isMine && known.policy?.kind === RolloutKind.MANUAL) {
       return nothing(incident, "The policy is manual: nothing was done.");
     }
+
+    const all = trials.ofVersion(namespace, name, version, number);
+    if (!isMine && all.length > 0 && !all.some(({ trial }) => trial.isBad)) return this.#passing(incident, all);
 
     const span = startSpan("bar version", { parent: incident, attributes: attributesOf(incident) });
     const headers = span.traceparent === "" ? {} : { traceparent: span.traceparent };
@@ -116,6 +125,7 @@ export class Acting {
       span.recordError(error);
       const refused = errorReason(error);
       if (refused === "LAST_HEALTHY_VERSION") {
+        this.#review(incidentId, all);
         return nothing(incident, "No other version that is fit for it has a session: nothing was done.");
       }
       // It is looked at anew.
@@ -126,6 +136,25 @@ export class Acting {
       versions.expire(namespace);
     }
     return { step: "acting", action: IncidentAction.ROLLED_BACK, summary: `${verdict.summary} Being rolled back.` };
+  }
+
+  /** Now and then: a bad hour that is over is not to be held against a version when another one comes. */
+  #review(incidentId: string, all: readonly ActiveTrial[]): void {
+    const { clock, trials, reviewMs } = this.#options;
+    const nowMs = clock.monotonic();
+    const sinceMs = this.#reviewedMs.get(incidentId);
+    if (sinceMs === undefined) this.#reviewedMs.set(incidentId, nowMs);
+    if (sinceMs === undefined || nowMs - sinceMs < reviewMs) return;
+    this.#reviewedMs.set(incidentId, nowMs);
+    for (const active of all) if (active.trial.isBad) trials.restart(active);
+  }
+
+  /** It is judged anew, and nothing was found so far. */
+  #passing({ verdict }: OpenIncident, all: readonly ActiveTrial[]): IncidentMove | undefined {
+    const passed = all.reduce((sum, { trial }) => sum + trial.verdict().passed, 0);
+    if (passed < this.#options.stageExecutions) return undefined;
+    const since = `Nothing could be done; it has done well since, in ${passed} executions.`;
+    return { step: "passed", action: IncidentAction.RECORDED, summary: `${verdict.summary} ${since}` };
   }
 
   /**

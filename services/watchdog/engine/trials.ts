@@ -74,7 +74,7 @@ export class Trials {
     this.#bad.delete(active);
   }
 
-  /** Judges the version anew: what was found was the doing of one agent. */
+  /** Judges the version anew. */
   restart(active: ActiveTrial): void {
     this.settle(active);
     active.trial = new VersionTrial(active.trial.toJSON().options);

@@ -14,7 +14,10 @@ const open = prepared(
   "open-incident",
   `insert into incidents (namespace, name, version, capability, agent_id, number, verdict, action, summary, step, rest_ms, traceparent)
    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, 'open', $10, $11)
-   on conflict (namespace, name, version, agent_id, number) where number > 0 do nothing
+   on conflict (namespace, name, version, agent_id, number) where number > 0 do update set
+     verdict = excluded.verdict, capability = excluded.capability, summary = excluded.summary, step = 'open',
+     start_time = now(), end_time = null, traceparent = excluded.traceparent
+   where incidents.step = 'passed'
    returning incident_id`,
 );
 
@@ -26,7 +29,7 @@ export interface NewIncident {
   readonly traceparent: string;
 }
 
-/** Records what is the matter, before anything is done about it. @returns false if that trial's is recorded already. */
+/** Records what is the matter, before anything is done about it. @returns false if that trial's is recorded already, unless that one has passed: then it is opened again. */
 export async function openIncident(pool: ConnectionPool, incident: NewIncident): Promise<boolean> {
   const { number, restMs, traceparent } = incident;
   const verdict = create(VerdictSchema, incident.verdict);
@@ -37,7 +40,7 @@ export async function openIncident(pool: ConnectionPool, incident: NewIncident):
   return rows.length > 0;
 }
 
-export type IncidentStep = "open" | "acting" | "done";
+export type IncidentStep = "open" | "acting" | "done" | "passed";
 
 /** An incident about which something is left to be done. */
 export interface OpenIncident {
@@ -77,7 +80,7 @@ const toDo = prepared<OpenRow>(
   "incidents-to-do",
   `select incident_id, namespace, name, version, agent_id, number, step, rest_ms, act_time, start_time, traceparent, verdict,
           summary
-   from incidents where step <> 'done' order by sequence limit 1000`,
+   from incidents where step in ('open', 'acting') order by sequence limit 1000`,
 );
 
 /** Oldest first. */
@@ -99,8 +102,8 @@ const move = prepared(
   `update incidents set
      step = $2, action = $3, summary = $4,
      act_time = case when $2 = 'acting' then coalesce(act_time, now()) else act_time end,
-     end_time = case when $2 = 'done' then coalesce(end_time, now()) else end_time end
-   where incident_id = $1::text::uuid and step <> 'done'`,
+     end_time = case when $2 in ('done', 'passed') then coalesce(end_time, now()) else end_time end
+   where incident_id = $1::text::uuid and step in ('open', 'acting')`,
 );
 
 export interface IncidentMove {

@@ -31,8 +31,9 @@ alter table incidents
   add column agent_id text collate "C" not null default '',
   -- The version's trial, or the agent's; 0: from before there were any.
   add column number int not null default 0,
-  -- What is left to be done: `open` all, `acting` to wait until it has taken effect.
-  add column step text not null default 'done' check (step in ('open', 'acting', 'done')),
+  -- What is left to be done: `open` all, `acting` to wait until it has taken effect. `passed`: nothing could be done, and then it did
+  -- well; if the trial finds something again, it is opened again.
+  add column step text not null default 'done' check (step in ('open', 'acting', 'done', 'passed')),
   -- For how long the agent rests, milliseconds.
   add column rest_ms bigint not null default 0,
   add column act_time timestamptz,
@@ -42,5 +43,5 @@ update incidents set end_time = now() where end_time is null;
 drop index incidents_open;
 -- Once for each trial, however often it is judged again after a restart.
 create unique index incidents_once on incidents (namespace, name, version, agent_id, number) where number > 0;
-create index incidents_to_do on incidents (sequence) where step <> 'done';
+create index incidents_to_do on incidents (sequence) where step in ('open', 'acting');
 create index incidents_of_agent on incidents (namespace, agent_id, sequence) where agent_id <> '';
