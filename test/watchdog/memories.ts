@@ -78,18 +78,20 @@ export const harmless: Readonly<Record<string, Process>> = {
 /** The heap as told after the i-th execution: in use at the last collection, and up to 6 MiB that were no longer. */
 export type Heap = (i: number, draws: Draws) => number;
 
-/** A collection comes when as much again has got old as was in use, `garbage` bytes and what leaks with each execution. */
+/** A collection comes when as much again has got old as the last one left in use, `garbage` bytes and what leaks with each execution. */
 export const heapOf =
   (leakBytes: number, garbage = 20_000): ((draws: Draws) => Heap) =>
   () => {
-    const inUse = 12 * MiB;
+    const atFirst = 12 * MiB;
+    let inUse = atFirst;
     let told = 0;
     let since = 0;
     return (i, draws) => {
       since += leakBytes + garbage;
-      if (since < inUse + leakBytes * i) return told;
+      if (since < inUse) return told;
       since = 0;
-      told = inUse + leakBytes * i + 6 * MiB * draws.uniform() ** 2;
+      inUse = atFirst + leakBytes * i;
+      told = inUse + 6 * MiB * draws.uniform() ** 2;
       return told;
     };
   };
