@@ -54,6 +54,14 @@ export function labels(text: string, before: Record<string, string> = {}): Recor
   return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
 }
 
+/** `n` (of tasks) or `unit=n`, given any number of times. */
+export function costs(text: string, before: Record<string, bigint> = {}): Record<string, bigint> {
+  const [, unit = "", amount] = /^(?:([^=]+)=)?(\d{1,18})$/.exec(text) ?? [];
+  if (amount === undefined)
+    throw new InvalidArgumentError("Expected a whole number or unit=number, such as llm_tokens=900.");
+  return { ...before, [unit]: BigInt(amount) };
+}
+
 /** One or more of a few words, in any case, separated by commas or given several times. */
 export function wordsOption(flags: string, description: string, words: readonly string[]): Option {
   return new Option(flags, `${description} (${words.join(", ")})`).argParser(

@@ -1,8 +1,8 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { taskSpec } from "#libs/client/task-spec.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { MeshOptions } from "./options.ts";
-import { durationMs, labels, namespaceOption, wholeNumber } from "./options.ts";
+import { costs, durationMs, labels, namespaceOption, wholeNumber } from "./options.ts";
 
 /** What `run` and `submit` may say about a task. */
 export interface TaskFlags {
@@ -12,6 +12,8 @@ export interface TaskFlags {
   readonly maxAttempts?: number;
   readonly user?: string;
   readonly label?: Record<string, string>;
+  readonly cost?: Record<string, bigint>;
+  readonly whenLimited?: "refuse" | "wait";
   readonly namespace?: string;
 }
 
@@ -31,13 +33,20 @@ export function taskFlags(command: Command): Command {
       .option("--timeout <duration>", "how long one attempt may run, such as 30s", durationMs("1ms", "30d"))
       .option("--max-attempts <n>", "attempts in all, 1 to 100 (default: 3)", wholeNumber(1, 100))
       .option("--user <name>", "whom it is for; limits may be per user")
-      .option("--label <key=value>", "a label; can be given several times", labels),
+      .option("--label <key=value>", "a label; can be given several times", labels)
+      .option("--cost <[unit=]n>", "what it counts for, such as 5 or llm_tokens=900 (default: 1)", costs)
+      .addOption(
+        new Option("--when-limited <what>", "over a limit: be refused, or wait (default: refuse)").choices([
+          "refuse",
+          "wait",
+        ]),
+      ),
   );
 }
 
 /** @throws LegionError */
 export function taskFromFlags(capability: string, data: Uint8Array, flags: TaskFlags, taskId = flags.taskId): TaskSpec {
-  const { priority, timeout, maxAttempts, user, label, namespace } = flags;
+  const { priority, timeout, maxAttempts, user, label, cost, whenLimited, namespace } = flags;
   return taskSpec(taskId, capability, data, {
     namespace,
     priority,
@@ -45,5 +54,7 @@ export function taskFromFlags(capability: string, data: Uint8Array, flags: TaskF
     retryPolicy: maxAttempts === undefined ? undefined : { maxAttempts },
     user,
     labels: label,
+    costs: cost,
+    whenLimited,
   });
 }

@@ -6,7 +6,7 @@ import { CostSchema } from "#libs/proto/legion/common/v1/cost_pb.ts";
 import { LabelSchema } from "#libs/proto/legion/common/v1/label_pb.ts";
 import type { Label } from "#libs/proto/legion/common/v1/label_pb.ts";
 import { PayloadSchema } from "#libs/proto/legion/common/v1/payload_pb.ts";
-import { RetryPolicySchema, TaskSpecSchema } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
+import { RetryPolicySchema, TaskSpecSchema, WhenLimited } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import type { RetryPolicy, TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { LegionError, refusal } from "./errors.ts";
 
@@ -39,7 +39,11 @@ export interface TaskOptions {
   readonly retryPolicy?: RetryOptions | undefined;
   /** What it is expected to cost, by unit. Default: one task. */
   readonly costs?: Readonly<Record<string, number | bigint>> | undefined;
+  /** Over a limit on a rate: refused with RATE_LIMITED (the default), or accepted and run when the limit lets it. */
+  readonly whenLimited?: "refuse" | "wait" | undefined;
 }
+
+const whenLimitedOf = { refuse: WhenLimited.REFUSE, wait: WhenLimited.WAIT } as const;
 
 /**
  * A task as the contract has it. Without an id it is given one that sorts by time.
@@ -54,8 +58,8 @@ export function taskSpec(
   checkText("task_id", taskId ?? "");
   checkText("capability", capability);
   if (capability === "") throw refusal("INVALID_REQUEST", "The required capability is empty.");
-  const { namespace, priority, user, labels, requiredLabels, runTime, executionTimeoutMs, retryPolicy, costs } =
-    options;
+  const { namespace, priority, user, labels, requiredLabels, runTime, executionTimeoutMs, retryPolicy } = options;
+  const { costs, whenLimited } = options;
   const spec = create(TaskSpecSchema, { taskId: taskId || randomUUIDv7(), capability });
   spec.taskData = create(PayloadSchema, { data });
   if (namespace !== undefined) spec.namespace = namespace;
@@ -67,6 +71,7 @@ export function taskSpec(
   if (executionTimeoutMs !== undefined) spec.executionTimeout = duration("executionTimeoutMs", executionTimeoutMs);
   if (retryPolicy !== undefined) spec.retryPolicy = retryPolicyOf(retryPolicy);
   if (costs !== undefined) spec.costs = costList(costs);
+  if (whenLimited !== undefined) spec.whenLimited = whenLimitedOf[whenLimited];
   // In a frame of many, a field that cannot be encoded would harm the others.
   if (Object.keys(options).length > 0) checkEncodable(spec);
   return spec;

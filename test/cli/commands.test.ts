@@ -3,6 +3,7 @@ import { after, before, describe, test } from "node:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type TaskSpec, WhenLimited } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
 import { completed, dataOf, failed, StubDispatcher } from "../client/stub-dispatcher.ts";
 import { freePortBase, freePorts } from "../harness/free-ports.ts";
@@ -12,11 +13,13 @@ import { waitFor } from "../harness/wait-for.ts";
 
 let stub: StubDispatcher;
 let directory: string;
+const specs = new Map<string, TaskSpec>();
 
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), "legion-cli-"));
   stub = await StubDispatcher.start({
     play(spec) {
+      specs.set(spec.taskId, spec);
       if (spec.capability === "nobody") return undefined;
       if (spec.capability === "fail") return failed("ValueError", "bad\u001b[31m name");
       return completed({ greeting: `Hello, ${String(dataOf(spec)["name"])}!` });
@@ -60,18 +63,20 @@ describe("run", options, () => {
 
   test("hands every flag on", async () => {
     const args =
-      "--task-id t-1 --priority -7 --timeout 1.5s --max-attempts 4 --user ada --label a=1 --label b=x=y --namespace acme";
+      "--task-id t-1 --priority -7 --timeout 1.5s --max-attempts 4 --user ada --label a=1 --label b=x=y --namespace acme --cost 5 --cost llm_tokens=900 --when-limited wait";
     assert.equal((await legion(["run", "greet", "{}", ...args.split(" ")])).code, 0);
-    const task = stub.tasks.get("t-1");
+    const task = specs.get("t-1");
     assert.deepEqual(
       [
         task?.priority,
-        task?.maxAttempts,
+        task?.retryPolicy?.maxAttempts,
         task?.user,
         task?.namespace,
         task?.labels.map(({ key, value }) => `${key}:${value}`),
+        task?.costs.map(({ unit, amount }) => `${unit}:${amount}`),
+        task?.whenLimited,
       ],
-      [-7, 4, "ada", "acme", ["a:1", "b:x=y"]],
+      [-7, 4, "ada", "acme", ["a:1", "b:x=y"], [":5", "llm_tokens:900"], WhenLimited.WAIT],
     );
   });
 
@@ -103,6 +108,8 @@ describe("run", options, () => {
     ["an array", ["[1]"], /is an array, but a task's input must be a JSON object/],
     ["a missing file", ["@nowhere.json"], /nowhere\.json cannot be read: there is no such file/],
     ["a number without a unit", ["{}", "--timeout", "30"], /'30' is invalid.*write 30s or 30ms/],
+    ["half a cost", ["{}", "--cost", "tokens=0.5"], /Expected a whole number or unit=number, such as llm_tokens=900/],
+    ["a third way", ["{}", "--when-limited", "later"], /Allowed choices are refuse, wait/],
     ["too many attempts", ["{}", "--max-attempts", "101"], /Expected a whole number from 1 to 100/],
     ["an unknown flag", ["{}", "--prioritty", "1"], /unknown option '--prioritty'\n\(Did you mean --priority\?\)/],
     [

@@ -19,6 +19,7 @@ describe("taskSpec", () => {
       executionTimeoutMs: 1_500,
       retryPolicy: { maxAttempts: 7, initialDelayMs: 0, maxDelayMs: 90_000, factor: 1.5 },
       costs: { llm_tokens: 1_200, "": 2n },
+      whenLimited: "wait",
     });
     assert.deepEqual(
       [spec.taskId, spec.capability, spec.namespace, spec.priority, spec.user],
