@@ -39,6 +39,7 @@ export function buildWatch(parts: WatchParts): Watch {
   const versions = new Versions(registry, clock, log);
   const judging = new Judging({
     pool,
+    clock,
     rings,
     versions,
     restMs: config.EJECTION_REST,

@@ -84,7 +84,7 @@ export class Acting {
   }
 
   async #rollBack(incident: OpenIncident): Promise<IncidentMove | undefined> {
-    const { registry, versions, trials, maxShare, onRolledBack } = this.#options;
+    const { registry, clock, versions, trials, maxShare, onRolledBack } = this.#options;
     const { namespace, name, version, number, verdict, incidentId } = incident;
     const known = versions.find(incident);
     const bad = known?.versions.get(version);
@@ -110,13 +110,13 @@ export class Acting {
       const answer = await registry.barVersion(request, { timeoutMs, headers });
       remaining = answer.remainingSessions;
       if (remaining === 0 && (answer.version?.drainingSessions ?? 0) === 0) {
-        const durationMs = Date.now() - incident.startTime.getTime();
+        const durationMs = clock.now() - incident.startTime.getTime();
         onRolledBack(durationMs);
         recordSpan("rollback", {
           parent: incident,
           attributes: attributesOf(incident),
           startTimeMs: incident.startTime.getTime(),
-          endTimeMs: Date.now(),
+          endTimeMs: clock.now(),
         });
         const summary = `${verdict.summary} Rolled back: it gets no work until a person promotes it.`;
         return { step: "done", action: IncidentAction.ROLLED_BACK, summary };
@@ -176,10 +176,10 @@ export class Acting {
   }
 
   async #letRest(incident: OpenIncident): Promise<IncidentMove | undefined> {
-    const { registry, maxShare, onEjected } = this.#options;
+    const { registry, clock, maxShare, onEjected } = this.#options;
     const { namespace, agentId, restMs, verdict, incidentId, step, actTime } = incident;
     if (step === "acting") {
-      if (Date.now() < (actTime?.getTime() ?? 0) + restMs) return undefined;
+      if (clock.now() < (actTime?.getTime() ?? 0) + restMs) return undefined;
       return { step: "done", action: IncidentAction.EJECTED, summary: `${verdict.summary} It rested, and is back.` };
     }
     const rest = durationFromMs(restMs);

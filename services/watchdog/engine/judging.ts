@@ -1,3 +1,5 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { newTraceparent } from "#libs/telemetry/traceparent.ts";
 import { culpritOf } from "../core/culprit.ts";
@@ -13,6 +15,7 @@ import type { Versions } from "./versions.ts";
 
 export interface JudgingOptions {
   readonly pool: ConnectionPool;
+  readonly clock: Clock;
   readonly rings: Rings;
   readonly versions: Versions;
   /** An agent's first rest; each further one within a day is twice as long. */
@@ -22,10 +25,6 @@ export interface JudgingOptions {
 }
 
 const longestRestMs = 3_600_000;
-const timestamp = () => {
-  const ms = Date.now();
-  return { $typeName: "google.protobuf.Timestamp" as const, seconds: BigInt(Math.floor(ms / 1_000)), nanos: 0 };
-};
 
 /**
  * What only the replica that leads does with executions: feeds the trials, and records incidents. Trials are written down
@@ -85,14 +84,14 @@ export class Judging {
   }
 
   async #recordVersion(active: ActiveTrial): Promise<void> {
-    const { pool, onIncident } = this.#options;
-    const verdict = { ...verdictOf(active), verdictTime: timestamp() };
+    const { pool, clock, onIncident } = this.#options;
+    const verdict = { ...verdictOf(active), verdictTime: timestampFromMs(clock.now()) };
     const incident = { verdict, number: active.key.number, restMs: 0, traceparent: newTraceparent() };
     if (await openIncident(pool, incident)) onIncident();
   }
 
   async #recordAgent(subject: Subject, { kind, evidence, because }: TrialVerdict): Promise<void> {
-    const { pool, restMs, onIncident } = this.#options;
+    const { pool, clock, restMs, onIncident } = this.#options;
     const { namespace, name, version, capability, agentId } = subject;
     const { number, recent } = await incidentsOfAgent(pool, namespace, agentId);
     const summary = `Agent ${agentId} of ${name} ${version} ${because} (capability ${capability}), beside the other agents.`;
@@ -105,7 +104,7 @@ export class Judging {
       kind,
       evidence,
       summary,
-      verdictTime: timestamp(),
+      verdictTime: timestampFromMs(clock.now()),
     };
     const rest = Math.min(restMs * 2 ** Math.min(recent, 20), Math.max(restMs, longestRestMs));
     this.#agents.forget(subject);
