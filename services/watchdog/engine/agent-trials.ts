@@ -30,10 +30,10 @@ export class AgentTrials {
   readonly #bad = new Map<string, { readonly subject: Subject; readonly verdict: TrialVerdict }>();
   #at = 0;
 
-  observe(subject: Subject, { durationMs, failed }: Sample): void {
+  observe(subject: Subject, { durationMs, endTimeMs, failed }: Sample): void {
     const { namespace, name, version, capability, agentId } = subject;
     // Memory is a matter of the version: without figures nothing is said about it.
-    const observation = { agentId, durationMs, failed, memoryAfterBytes: 0, heapAfterCollectionBytes: 0 };
+    const observation = { agentId, durationMs, endTimeMs, failed, memoryAfterBytes: 0, heapAfterCollectionBytes: 0 };
     const group = keyOf(namespace, name, version, capability);
     const before = this.#peers.get(group);
     const mine = { agentId, at: ++this.#at, observation };
