@@ -178,6 +178,7 @@ export abstract class LegionAgent implements AsyncDisposable {
       hello,
       runner,
       log,
+      onConnected: (connected) => this.#options.onConnected?.(connected),
       onChange: () => this.#noteState(),
       onDrain: (reason) => void this.#drain(reason),
     });
@@ -196,6 +197,7 @@ export abstract class LegionAgent implements AsyncDisposable {
   async #finishAll(reason: string): Promise<void> {
     const [session, runner] = [this.#session!, this.#runner!];
     session.drain(reason);
+    this.#options.onDraining?.(reason);
     if (runner.held.size > 0) await new Promise<void>((resolve) => (this.#empty = resolve));
     session.end();
     await session.over.catch(() => {});

@@ -32,6 +32,10 @@ export interface AgentOptions {
   readonly registry?: string;
   /** How long a handler may go on after it was asked to stop, in milliseconds; then it is answered for. Default 5,000. */
   readonly cancelGraceMs?: number;
+  /** The mesh has welcomed the agent: at its start and after every broken stream. `resumed`: what it holds is still its own. */
+  readonly onConnected?: (session: { readonly sessionId: string; readonly resumed: boolean }) => void;
+  /** The agent takes nothing new from now on: it was stopped, or an operator asked for that. Called once. */
+  readonly onDraining?: (reason: string) => void;
   /** Default: JSON lines on standard output, under the agent's name. */
   readonly log?: Logger;
 }

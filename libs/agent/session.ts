@@ -22,6 +22,7 @@ export interface SessionOptions {
   readonly hello: Hello;
   readonly runner: Runner;
   readonly log: Logger;
+  readonly onConnected: (session: { readonly sessionId: string; readonly resumed: boolean }) => void;
   /** Something that `state` depends on has changed. */
   readonly onChange: () => void;
   /** The mesh asks this agent to end. */
@@ -127,6 +128,7 @@ export class Session implements ConnectionEvents {
     else if (begins) log.info("session begun", fields);
     else log.warn("the former session is gone, a new one has begun", { ...fields, lost });
     this.#become("active");
+    this.#options.onConnected({ sessionId: this.#sessionId, resumed: welcome.resumed });
     this.#begun.resolve();
   }
 

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, type UnknownField } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
@@ -132,8 +132,11 @@ export class AgentStream {
     return this.#seq;
   }
 
-  send(frame: Init<ConnectResponse>): void {
-    this.#stream.write(create(ConnectResponseSchema, { seq: ++this.#seq, ...frame }));
+  /** @param unknown fields of the frame that no agent of today knows. */
+  send(frame: Init<ConnectResponse>, unknown: UnknownField[] = []): void {
+    const message = create(ConnectResponseSchema, { seq: ++this.#seq, ...frame });
+    if (unknown.length > 0) message.$unknown = unknown;
+    this.#stream.write(message);
   }
 
   welcome({ heartbeatMs = 3_000, leaseMs = 10_000, ...given }: WelcomeInit = {}): void {

@@ -1,0 +1,13 @@
+import type { Behaviour } from "../trial.ts";
+import { data } from "./data.ts";
+import { failures } from "./failures.ts";
+import { progress } from "./progress.ts";
+import { work } from "./work.ts";
+
+/** By the part of the protocol that they try, in the order in which an agent's author comes to it. */
+export const chapters: Readonly<Record<string, readonly Behaviour[]>> = {
+  "Doing tasks": work,
+  "Input and output": data,
+  Failures: failures,
+  "Progress and stopping": progress,
+};
