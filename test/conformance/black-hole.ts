@@ -1,72 +1,118 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { portOf } from "../harness/port-of.ts";
+import { freePorts } from "../harness/free-ports.ts";
 
 /**
  * A TCP proxy that can stop forwarding without a word, as a network does that drops packets: connections stay open, new ones
  * are accepted, nothing passes. What was held back passes when it forwards again.
  */
 export class BlackHole implements AsyncDisposable {
+  readonly address: string;
+  readonly #port: number;
   readonly #server: Server;
-  readonly #target: { host: string; port: number };
-  readonly #sockets = new Set<Socket>();
+  readonly #target: { readonly host: string; readonly port: number };
+  readonly #connections = new Set<Connection>();
   #swallows = false;
 
-  /** @param target `host:port` */
-  static async start(target: string): Promise<BlackHole> {
-    const { hostname: host, port } = new URL(`tcp://${target}`);
-    const proxy = new BlackHole({ host, port: Number(port) });
-    proxy.#server.listen(0, "127.0.0.1");
-    await once(proxy.#server, "listening");
+  /**
+   * @param target `host:port`
+   * @param options.listening false: who connects is refused until `listen` is called.
+   */
+  static async start(target: string, { listening = true }: { listening?: boolean } = {}): Promise<BlackHole> {
+    const [port = 0] = await freePorts(1);
+    const proxy = new BlackHole(port, target);
+    if (listening) await proxy.listen();
     return proxy;
   }
 
-  private constructor(target: { host: string; port: number }) {
-    this.#target = target;
-    this.#server = createServer((client) => this.#join(client));
+  private constructor(port: number, target: string) {
+    const { hostname: host, port: targetPort } = new URL(`tcp://${target}`);
+    this.#target = { host, port: Number(targetPort) };
+    this.#port = port;
+    this.address = `127.0.0.1:${port}`;
+    this.#server = createServer({ allowHalfOpen: true }, (client) => this.#join(client));
   }
 
-  get address(): string {
-    return `127.0.0.1:${portOf(this.#server)}`;
+  async listen(): Promise<void> {
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
   }
 
-  swallow(): void {
+  /** From now on nothing passes. Returns the clients' ends of the connections there are. */
+  swallow(): readonly { readonly isOver: boolean }[] {
     this.#swallows = true;
-    for (const socket of this.#sockets) socket.pause();
+    return [...this.#connections].map(({ client }) => client);
   }
 
+  /** What was held back passes now, but for the last words of those who have gone meanwhile. */
   forward(): void {
     this.#swallows = false;
-    for (const socket of this.#sockets) socket.resume();
+    for (const { client, server } of this.#connections) {
+      if (client.isOver) server.socket.destroy();
+      client.pass(server);
+      server.pass(client);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const { client, server } of this.#connections) {
+      client.socket.destroy();
+      server.socket.destroy();
+    }
+    if (!this.#server.listening) return;
     this.#server.close();
     await once(this.#server, "close");
   }
 
-  #join(client: Socket): void {
-    const server = connect(this.#target);
-    this.#carry(client, server);
-    this.#carry(server, client);
+  #join(socket: Socket): void {
+    const client = new End(socket);
+    const server = new End(connect({ ...this.#target, allowHalfOpen: true }));
+    const connection = { client, server };
+    this.#connections.add(connection);
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      from.onChange = () => {
+        if (!this.#swallows) from.pass(to);
+        if (client.isOver && server.isOver && !this.#swallows) this.#connections.delete(connection);
+      };
+    }
+  }
+}
+
+interface Connection {
+  readonly client: End;
+  readonly server: End;
+}
+
+/** One side of a connection, with what it has sent and was not yet passed on. */
+class End {
+  readonly socket: Socket;
+  /** It sends no more. */
+  isOver = false;
+  onChange: () => void = () => {};
+  #held: Buffer[] = [];
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.setNoDelay();
+    socket.on("data", (chunk: Buffer) => {
+      this.#held.push(chunk);
+      this.onChange();
+    });
+    socket.on("error", () => {});
+    for (const event of ["end", "close"]) {
+      socket.on(event, () => {
+        this.isOver = true;
+        this.onChange();
+      });
+    }
   }
 
-  #carry(from: Socket, to: Socket): void {
-    this.#sockets.add(from);
-    if (this.#swallows) from.pause();
-    from.setNoDelay();
-    from.on("data", (chunk) => {
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on("drain", () => {
-      if (!this.#swallows) from.resume();
-    });
-    from.on("end", () => to.end());
-    from.on("error", () => {});
-    from.on("close", () => {
-      this.#sockets.delete(from);
-      to.destroy();
-    });
+  pass({ socket }: End): void {
+    if (socket.destroyed) return;
+    for (const chunk of this.#held.splice(0)) socket.write(chunk);
+    if (this.isOver) socket.end();
   }
 }

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { AgentState } from "#libs/proto/legion/registry/v1/agent_pb.ts";
+import type { AgentProcess } from "../agent-process.ts";
+import type { Behaviour, Trial } from "../trial.ts";
+
+/** It holds two tasks, is told to drain, finishes them, takes no third, and ends its session by itself. */
+async function drains(trial: Trial, told: (agent: AgentProcess) => void | Promise<void>): Promise<void> {
+  const agent = await trial.agent();
+  const ms = 1_500;
+  const held = [trial.run("sleep", { ms }), trial.run("sleep", { ms })];
+  await agent.until("begin", 2);
+  await told(agent);
+  await agent.until("draining", 1);
+  const third = await trial.submit("sleep", { ms: 1 });
+  assert.deepEqual(await Promise.all(held), [{ slept: ms }, { slept: ms }]);
+  assert.equal(await agent.exited, 0, agent.transcript());
+  assert.equal(agent.all("begin").length, 2);
+  assert.equal((await trial.world.core.getTask(third.taskId)).state, "QUEUED");
+  // Had it only gone away, its session would be kept for it.
+  assert.equal((await trial.listed(agent))?.state, AgentState.DISCONNECTED);
+}
+
+export const draining: Behaviour[] = [
+  {
+    name: "SIGTERM: finishes, takes nothing new, exits 0",
+    run: (trial) => drains(trial, (agent) => agent.signal("SIGTERM")),
+  },
+  {
+    name: "told by the mesh to drain: the same",
+    run: (trial) =>
+      drains(trial, async ({ agentId }) => {
+        await trial.world.registry.drainAgent({ agentId, reason: "The machine is needed." });
+      }),
+  },
+  {
+    name: "a second SIGTERM ends it at once",
+    async run(trial) {
+      const agent = await trial.agent();
+      const task = await trial.submit("sleep", { ms: 60_000 });
+      await agent.untilTask("begin", task.taskId);
+      agent.signal("SIGTERM");
+      await agent.until("draining", 1);
+      agent.signal("SIGTERM");
+      assert.equal(await agent.exited, 1);
+    },
+  },
+  {
+    name: "SIGTERM while nobody answers: exits",
+    async run(trial) {
+      const registry = await trial.scriptedRegistry();
+      const agent = await trial.agent({ registry: [registry.address] });
+      await registry[Symbol.asyncDispose]();
+      agent.signal("SIGTERM");
+      await agent.exited;
+      assert.deepEqual(agent.strayLines, []);
+    },
+  },
+];
