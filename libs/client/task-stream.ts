@@ -51,6 +51,8 @@ export class TaskStream implements Disposable {
   #trouble: LegionError | undefined;
   #failures = 0;
   #lastRef = 0;
+  /** The Dispatcher owes the stream outcomes that nobody waits for. */
+  #forsaken = false;
   #closed = false;
 
   constructor(options: TaskStreamOptions) {
@@ -88,7 +90,7 @@ export class TaskStream implements Disposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#pause?.[Symbol.dispose]();
-    if (this.#outstanding.size === 0) this.#link?.end();
+    if (this.#outstanding.size === 0 && !this.#forsaken) this.#link?.end();
     else this.#link?.cancel();
     this.#rejectAll(({ spec }) => closedError(spec.taskId));
   }
@@ -108,6 +110,7 @@ export class TaskStream implements Disposable {
 
   #giveUp(task: PendingTask, { timeoutMs, signal }: WaitOptions): void {
     if (!this.#settle(task)) return;
+    this.#forsaken = true;
     if (signal?.aborted) task.reject(signal.reason);
     else task.reject(new WaitTimeoutError(task.spec.taskId, timeoutMs ?? 0, task.trouble ?? this.#trouble));
   }
@@ -193,6 +196,7 @@ export class TaskStream implements Disposable {
 
   #broken(error: LegionError): void {
     this.#link = undefined;
+    this.#forsaken = false;
     if (this.#closed) return;
     if (final.has(error.code)) {
       this.#rejectAll(({ spec }) => toLegionError(error.cause, spec.taskId));

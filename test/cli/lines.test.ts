@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { packageRoot } from "#libs/cli/dev/package-root.ts";
 import type { TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
 import { legionError } from "#libs/rpc/errors.ts";
-import { completed, dataOf, failed, StubDispatcher } from "../client/stub-dispatcher.ts";
+import { completed, dataOf, failed } from "../client/payloads.ts";
+import { StubDispatcher } from "../client/stub-dispatcher.ts";
 import { runCli, spawnCli } from "../harness/run-cli.ts";
 import { waitFor } from "../harness/wait-for.ts";
 

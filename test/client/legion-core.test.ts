@@ -10,7 +10,8 @@ import { GrpcServer } from "#libs/rpc/grpc-server.ts";
 import { DispatcherService } from "#libs/proto/legion/dispatcher/v1/dispatcher_service_pb.ts";
 import { freePorts } from "../harness/free-ports.ts";
 import { waitFor } from "../harness/wait-for.ts";
-import { completed, dataOf, failed, StubDispatcher } from "./stub-dispatcher.ts";
+import { completed, dataOf, failed } from "./payloads.ts";
+import { StubDispatcher } from "./stub-dispatcher.ts";
 import type { StubOptions } from "./stub-dispatcher.ts";
 
 async function setUp(t: TestContext, options: StubOptions = {}, coreOptions: LegionCoreOptions = {}) {
@@ -247,6 +248,15 @@ describe("dispatchTask", () => {
     await assert.rejects(waits, { code: "CANCELLED", taskId: "t" });
     await assert.rejects(core.dispatchTask("u", {}, "greet"), { code: "CANCELLED" });
     await waitFor(() => stub.openStreams === 0, { describe: "the end of the stream" });
+  });
+
+  test("closing does not wait for the outcome that a caller gave up", async (t) => {
+    const { stub, core } = await setUp(t, hold);
+    await core.dispatchTaskAsync("warm", {}, "greet");
+    await assert.rejects(core.dispatchTask("t", {}, "greet", { timeoutMs: 200 }), WaitTimeoutError);
+    assert.ok(stub.tasks.has("t"));
+    await core.close();
+    await waitFor(() => stub.openStreams === 0, { timeoutMs: 5_000, describe: "the end of the stream" });
   });
 });
 

@@ -25,6 +25,7 @@ import { GrpcServer } from "#libs/rpc/grpc-server.ts";
 import type { DuplexStream } from "#libs/rpc/duplex-stream.ts";
 import { StatusSchema } from "#libs/proto/google/rpc/status_pb.ts";
 import { freePorts } from "../harness/free-ports.ts";
+import { completed } from "./payloads.ts";
 
 type Response = MessageInitShape<typeof SubmitStreamResponseSchema>;
 type Stream = DuplexStream<SubmitStreamRequest, Response>;
@@ -175,10 +176,23 @@ export class StubDispatcher implements AsyncDisposable {
         if (refused || !omitReceipts) results.push(result);
         if (refused || omitOutcomes) continue;
         const { ref } = item;
+        owed++;
         this.#onOutcome(item.task?.taskId ?? "", ({ taskId, state, attempt, outcome }) => {
+          owed--;
           if (outcome !== undefined) outcomes.push({ ref, taskId, state, attempt, outcome });
+          endWhenEven();
         });
       }
+    });
+    // As the contract has it: when the client has ended its side, after the last outcome.
+    let owed = 0;
+    let clientEnded = false;
+    const endWhenEven = (): void => {
+      if (clientEnded && owed === 0) setImmediate(() => stream.end());
+    };
+    stream.onEnd(() => {
+      clientEnded = true;
+      endWhenEven();
     });
     stream.onClose(() => this.#streams.delete(stream));
   }
@@ -282,20 +296,4 @@ function eventOf(task: Task, more: Partial<Pick<TaskEvent, "outcome" | "progress
 function orThrow(task: TaskSpec | undefined): TaskSpec {
   if (task === undefined) throw legionError("INVALID_REQUEST", "task: value is required");
   return task;
-}
-
-export function completed(result: unknown): Outcome {
-  return create(OutcomeSchema, {
-    kind: { case: "completed", value: { result: { data: Buffer.from(JSON.stringify(result)) } } },
-  });
-}
-
-export function failed(code: string, message: string, details?: unknown): Outcome {
-  const payload = details === undefined ? {} : { details: { data: Buffer.from(JSON.stringify(details)) } };
-  return create(OutcomeSchema, { kind: { case: "failed", value: { code, message, ...payload } } });
-}
-
-/** A task's input, parsed. */
-export function dataOf(spec: TaskSpec): Record<string, unknown> {
-  return JSON.parse(Buffer.from(spec.taskData?.data ?? []).toString()) as Record<string, unknown>;
 }

@@ -4,7 +4,8 @@ import { trace } from "@opentelemetry/api";
 import { LegionCore } from "#libs/client/index.ts";
 import { startTelemetry } from "#libs/telemetry/start-telemetry.ts";
 import { startOtlpCollector } from "../harness/otlp-collector.ts";
-import { completed, failed, StubDispatcher } from "./stub-dispatcher.ts";
+import { completed, failed } from "./payloads.ts";
+import { StubDispatcher } from "./stub-dispatcher.ts";
 
 test("each dispatch is a span under what its caller is doing, and the task's parent", async () => {
   await using collector = await startOtlpCollector();
