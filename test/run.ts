@@ -33,7 +33,7 @@ async function work(): Promise<void> {
     results.push(result);
     const { passed, failed, skipped } = result;
     const verdict = failed.length > 0 ? "FAIL" : "ok  ";
-    const counts = tally(passed, failed.length, skipped.length);
+    const counts = tally(passed.length, failed.length, skipped.length);
     console.log(`${verdict} ${file.padEnd(width)} ${(result.durationMs / 1_000).toFixed(1).padStart(6)} s  ${counts}`);
     tellFailures(result);
   }
@@ -65,7 +65,7 @@ function summarize(): number {
   }
   if (results.some(({ failed }) => failed.length > 0)) console.log("");
   for (const { file, failed } of results) for (const { name } of failed) console.log(`Failed: ${name} (${file})`);
-  const passed = sum((result) => result.passed);
+  const passed = sum((result) => result.passed.length);
   const failed = sum((result) => result.failed.length);
   const skipped = sum((result) => result.skipped.length);
   const skipsFail = process.env["CI"] === "true" && skipped > 0;

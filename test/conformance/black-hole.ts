@@ -8,34 +8,29 @@ import { freePorts } from "../harness/free-ports.ts";
  */
 export class BlackHole implements AsyncDisposable {
   readonly address: string;
-  readonly #port: number;
   readonly #server: Server;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #connections = new Set<Connection>();
   #swallows = false;
+  #refuses = false;
+  /** Connections that were ended at once. */
+  refused = 0;
 
-  /**
-   * @param target `host:port`
-   * @param options.listening false: who connects is refused until `listen` is called.
-   */
-  static async start(target: string, { listening = true }: { listening?: boolean } = {}): Promise<BlackHole> {
+  /** @param target `host:port` */
+  static async start(target: string, { refuses = false }: { refuses?: boolean } = {}): Promise<BlackHole> {
     const [port = 0] = await freePorts(1);
     const proxy = new BlackHole(port, target);
-    if (listening) await proxy.listen();
+    proxy.#refuses = refuses;
+    proxy.#server.listen(port, "127.0.0.1");
+    await once(proxy.#server, "listening");
     return proxy;
   }
 
   private constructor(port: number, target: string) {
     const { hostname: host, port: targetPort } = new URL(`tcp://${target}`);
     this.#target = { host, port: Number(targetPort) };
-    this.#port = port;
     this.address = `127.0.0.1:${port}`;
     this.#server = createServer({ allowHalfOpen: true }, (client) => this.#join(client));
-  }
-
-  async listen(): Promise<void> {
-    this.#server.listen(this.#port, "127.0.0.1");
-    await once(this.#server, "listening");
   }
 
   /** From now on nothing passes. Returns the clients' ends of the connections there are. */
@@ -44,9 +39,10 @@ export class BlackHole implements AsyncDisposable {
     return [...this.#connections].map(({ client }) => client);
   }
 
-  /** What was held back passes now, but for the last words of those who have gone meanwhile. */
+  /** What was held back passes now, but for the last words of those who have gone meanwhile. Nobody is refused any more. */
   forward(): void {
     this.#swallows = false;
+    this.#refuses = false;
     for (const { client, server } of this.#connections) {
       if (client.isOver) server.socket.destroy();
       client.pass(server);
@@ -59,12 +55,17 @@ export class BlackHole implements AsyncDisposable {
       client.socket.destroy();
       server.socket.destroy();
     }
-    if (!this.#server.listening) return;
     this.#server.close();
     await once(this.#server, "close");
   }
 
   #join(socket: Socket): void {
+    if (this.#refuses) {
+      this.refused++;
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
     const client = new End(socket);
     const server = new End(connect({ ...this.#target, allowHalfOpen: true }));
     const connection = { client, server };

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { DispatchOptions } from "#libs/client/index.ts";
 import type { Agent } from "#libs/proto/legion/registry/v1/agent_pb.ts";
 import { TestRegistry, type TestRegistryOptions } from "../agent/harness/test-registry.ts";
+import { freePorts } from "../harness/free-ports.ts";
 import { AgentProcess } from "./agent-process.ts";
 import { type ClientResult, runClient } from "./client-process.ts";
 import { type Endpoints, endpointVariables } from "./endpoints.ts";
@@ -84,6 +85,12 @@ export class Trial implements AsyncDisposable {
   /** A Registry that does what the behaviour tells it, for what the real one does not do on demand. */
   async scriptedRegistry(options?: TestRegistryOptions): Promise<TestRegistry> {
     return this.#stack.use(await TestRegistry.start(options));
+  }
+
+  /** An address at which connections are refused. */
+  async addressOfNobody(): Promise<string> {
+    const [port] = await freePorts(1);
+    return `127.0.0.1:${port}`;
   }
 
   /** Disposed of at the trial's end. */

@@ -7,7 +7,8 @@ import type { Ended, Message } from "./reporter.ts";
 export interface FileResult {
   readonly file: string;
   readonly durationMs: number;
-  readonly passed: number;
+  /** Their names. */
+  readonly passed: readonly string[];
   readonly skipped: readonly Failure[];
   readonly failed: readonly Failure[];
   /** What the file wrote to its standard output and error. */
@@ -87,7 +88,7 @@ export async function runFile(file: string, limitMs: number, signal: AbortSignal
   return {
     file,
     durationMs: performance.now() - started,
-    passed: ended.filter(({ result }) => result === "passed").length,
+    passed: ended.filter(({ result }) => result === "passed").map(({ name }) => name),
     skipped: ended.filter(({ result }) => result === "skipped"),
     failed,
     output: output.trimEnd(),

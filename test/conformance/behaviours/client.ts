@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { waitFor } from "../../harness/wait-for.ts";
 import { BlackHole } from "../black-hole.ts";
 import type { Behaviour } from "../trial.ts";
 
@@ -37,9 +38,8 @@ export const client: Behaviour[] = [
   {
     name: "tells that the mesh is away: exits 3",
     async run(trial) {
-      const nobody = trial.use(await BlackHole.start(trial.world.mesh.dispatcher.address, { listening: false }));
       const given = ["echo", "{}", "--timeout-ms", "1500"];
-      const { code, stdout, stderr } = await trial.client(given, { dispatcher: [nobody.address] });
+      const { code, stdout, stderr } = await trial.client(given, { dispatcher: [await trial.addressOfNobody()] });
       assert.deepEqual([code, stdout], [3, ""], stderr);
     },
   },
@@ -77,11 +77,13 @@ export const client: Behaviour[] = [
     name: "tries again until the mesh is there",
     async run(trial) {
       await trial.agent();
-      const proxy = trial.use(await BlackHole.start(trial.world.mesh.dispatcher.address, { listening: false }));
+      const proxy = trial.use(await BlackHole.start(trial.world.mesh.dispatcher.address, { refuses: true }));
       const result = trial.client(["echo", '{"n": 1}', "--timeout-ms", "30000"], { dispatcher: [proxy.address] });
-      const early = await Promise.race([result, new Promise((resolve) => setTimeout(resolve, 2_500))]);
-      assert.equal(early, undefined, "it waits");
-      await proxy.listen();
+      await Promise.race([
+        waitFor(() => proxy.refused >= 3, { timeoutMs: 20_000, describe: "its third try to connect" }),
+        result.then(({ code, stderr }) => assert.fail(`it gave up with ${code}: ${stderr}`)),
+      ]);
+      proxy.forward();
       const { code, stdout, stderr } = await result;
       assert.deepEqual([code, stdout.trim().replaceAll(" ", "")], [0, '{"n":1}'], stderr);
     },

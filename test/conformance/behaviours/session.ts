@@ -91,12 +91,13 @@ export const session: Behaviour[] = [
   {
     name: "waits for a Registry that is not there yet",
     async run(trial) {
-      const proxy = trial.use(await BlackHole.start(trial.world.mesh.registry.address, { listening: false }));
+      const proxy = trial.use(await BlackHole.start(trial.world.mesh.registry.address, { refuses: true }));
       const agent = await trial.agent({ registry: [proxy.address], connected: false });
-      // Long enough for the slowest language to have tried once, by what its events and logs cannot say alike.
-      await new Promise((resolve) => setTimeout(resolve, 2_000));
-      assert.equal(agent.exit, undefined, agent.transcript());
-      await proxy.listen();
+      await waitFor(() => proxy.refused >= 3, {
+        timeoutMs: 20_000,
+        describe: () => `its third try to connect; it printed:\n${agent.transcript()}`,
+      });
+      proxy.forward();
       await agent.until("connected", 1);
       await trial.run("echo", {});
     },
@@ -104,11 +105,11 @@ export const session: Behaviour[] = [
   {
     name: "goes on to the next address of its list",
     async run(trial) {
-      const nobody = trial.use(await BlackHole.start(trial.world.mesh.registry.address, { listening: false }));
+      const nobody = await trial.addressOfNobody();
       const { registry } = trial.world.endpoints;
       await Promise.all([
-        trial.agent({ registry: [nobody.address, ...registry] }),
-        trial.agent({ registry: [...registry, nobody.address] }),
+        trial.agent({ registry: [nobody, ...registry] }),
+        trial.agent({ registry: [...registry, nobody] }),
       ]);
     },
   },
