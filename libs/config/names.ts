@@ -66,6 +66,15 @@ export function url<const O extends UrlOptions>(options: O): Variable<Given<O, s
   });
 }
 
+/** Origins of web pages, separated by commas; `*` means any. */
+export function originList<const O extends Common<string>>(options: O): Variable<Given<O, readonly string[]>> {
+  return variable(options, {
+    expected: "origins such as https://console.example, several separated by commas, or *",
+    example: options.default ?? "https://console.example,http://localhost:5173",
+    parse: (text) => text.split(",").map((entry) => parseOrigin(entry.trim())),
+  });
+}
+
 export interface HostPort {
   /** A name or address; an IPv6 address without its brackets. */
   readonly host: string;
@@ -93,6 +102,14 @@ export function hostPortList<const O extends Common<string>>(options: O): Variab
 /** As it is written: `host:port`, an IPv6 address in brackets. */
 export function hostPortText({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function parseOrigin(text: string): string {
+  if (text === "*") return text;
+  // As browsers send it: without a path, a default port or capitals.
+  const origin = URL.parse(text)?.origin;
+  if (origin === undefined || origin === "null" || origin !== text.toLowerCase()) throw new Unacceptable();
+  return origin;
 }
 
 function parseHostPort(text: string): HostPort {

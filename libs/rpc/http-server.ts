@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { methodPath } from "./codec.ts";
 import { connectHandler, streamOnlyOnGrpc } from "./connect-handlers.ts";
+import { answerOrigin } from "./cors.ts";
 import { guardHandler, handlersOf, peerKey, refuses } from "./handler.ts";
 import type { HandlerOptions } from "./handler.ts";
 import { PortTakenError } from "./port-taken.ts";
@@ -17,6 +18,8 @@ export interface HttpServerOptions extends HandlerOptions {
   port: number;
   /** Larger messages are refused with RESOURCE_EXHAUSTED. Default 32 MiB. */
   maxReceiveBytes?: number;
+  /** Origins of pages whose calls a browser is to let through, such as `https://console.example`, or `*`. Default: none. */
+  allowedOrigins?: readonly string[];
   /** What /readyz answers: true, or the reason why not. Default: always ready. */
   ready?: () => true | string | Promise<true | string>;
 }
@@ -25,7 +28,7 @@ export type RouteHandler = (request: IncomingMessage, response: ServerResponse) 
 
 /**
  * HTTP/1.1 for curl, browsers and probes: Connect and gRPC-Web for the services mounted, /healthz (the process answers),
- * /readyz (it can work) and the routes added. No CORS headers.
+ * /readyz (it can work) and the routes added. CORS headers for the services alone, and only for origins that are allowed.
  */
 export class HttpServer implements AsyncDisposable {
   readonly #options: HttpServerOptions;
@@ -48,6 +51,7 @@ export class HttpServer implements AsyncDisposable {
    * NOT_SUPPORTED.
    */
   mount<S extends DescService>(service: S, impl: Partial<ServiceImpl<S>>): this {
+    const { allowedOrigins = [] } = this.#options;
     const readMaxBytes = this.#options.maxReceiveBytes ?? 32 * 1024 * 1024;
     const specs = new Map(handlersOf(service, impl).map((spec) => [spec.method.name, spec]));
     for (const method of service.methods) {
@@ -57,7 +61,9 @@ export class HttpServer implements AsyncDisposable {
         method.methodKind === "bidi_streaming"
           ? streamOnlyOnGrpc(method)
           : connectHandler(guardHandler(spec, this.#options), readMaxBytes);
-      this.route(methodPath(method), (request, response) => serve(handler, request, response));
+      this.route(methodPath(method), async (request, response) => {
+        if (!answerOrigin(allowedOrigins, request, response)) await serve(handler, request, response);
+      });
     }
     return this;
   }

@@ -1,4 +1,4 @@
-import { integer, oneOf, string, url } from "#libs/config/env.ts";
+import { integer, oneOf, originList, string, url } from "#libs/config/env.ts";
 import { logLevels } from "#libs/telemetry/logger.ts";
 import { telemetryEnv } from "#libs/telemetry/env.ts";
 
@@ -20,6 +20,9 @@ export function hostEnv({ grpcPort, httpPort }: { grpcPort: number; httpPort: nu
       min: 0,
       max: 65_535,
     }),
+    ALLOWED_ORIGINS: originList({
+      doc: "Web pages of other origins that browsers let call the HTTP port (CORS); unset: none",
+    }),
     LOG_LEVEL: oneOf(logLevels, { doc: "The least that is logged", default: "info" }),
     ...telemetryEnv,
   };
@@ -31,4 +34,5 @@ export interface HostConfig {
   readonly BIND_HOST: string;
   readonly GRPC_PORT: number;
   readonly HTTP_PORT: number;
+  readonly ALLOWED_ORIGINS: readonly string[] | undefined;
 }

@@ -60,7 +60,12 @@ export async function startHost(options: HostOptions): Promise<ServiceHost> {
 
   const handlers = { log, metrics: createRpcMetrics() };
   const grpc = new GrpcServer({ host: config.BIND_HOST, port: config.GRPC_PORT, ...handlers });
-  const http = new HttpServer({ host: config.BIND_HOST, port: config.HTTP_PORT, ...handlers });
+  const http = new HttpServer({
+    host: config.BIND_HOST,
+    port: config.HTTP_PORT,
+    allowedOrigins: config.ALLOWED_ORIGINS ?? [],
+    ...handlers,
+  });
   http.route("/metrics", (request, response) => telemetry.metricsHandler(request, response));
   return new ServiceHost({ name, instanceId, log, pool, grpc, http, metrics: createMetrics(name) }, stack.move());
 }

@@ -12,6 +12,7 @@ import {
   hostPortList,
   integer,
   oneOf,
+  originList,
   readEnv,
   string,
   url,
@@ -32,6 +33,7 @@ const spec = {
   FRAME: bytes({ doc: "Largest frame", default: "2MiB" }),
   LISTEN: hostPort({ doc: "Address", default: "127.0.0.1:7401" }),
   PEERS: hostPortList({ doc: "Others" }),
+  PAGES: originList({ doc: "Pages" }),
   MODE: oneOf(["fast", "safe"], { doc: "Either|or", default: "safe" }),
 };
 const DATABASE_URL = "postgres://legion:hunter2@db/legion";
@@ -66,6 +68,7 @@ test("values are read into their types; unset and empty ones take their defaults
     FRAME: "512KiB",
     LISTEN: "[::1]:0",
     PEERS: "a:1, b.example:65535",
+    PAGES: "https://Console.example, http://localhost:5173",
     MODE: "fast",
   });
   assert.deepEqual(given, {
@@ -80,6 +83,7 @@ test("values are read into their types; unset and empty ones take their defaults
       { host: "a", port: 1 },
       { host: "b.example", port: 65_535 },
     ],
+    PAGES: ["https://console.example", "http://localhost:5173"],
     MODE: "fast",
   });
 });
@@ -113,6 +117,16 @@ test("what is not of its kind is refused", () => {
     LEASE: ["-5s", "5 parsecs", "5S", "999ms", "61m", "s"],
     FRAME: ["2MB", "2 megs", "-1", "MiB"],
     LISTEN: ["localhost", ":7401", "a:b", "a:65536", "a:1:2", "http://a:1"],
+    PAGES: [
+      "console.example",
+      "https://a/",
+      "https://a:443",
+      "https://a/b",
+      "file:///x",
+      "null",
+      "https://a,",
+      "https://u@a",
+    ],
     MODE: ["FAST", "toString"],
     DATABASE_URL: ["localhost:5432", "mysql://a/b", "postgres:legion", "not a url"],
   };

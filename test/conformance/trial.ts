@@ -36,7 +36,7 @@ export class Trial implements AsyncDisposable {
   readonly #programs: Programs;
   readonly #stack = new AsyncDisposableStack();
   readonly #key = randomBytes(4).toString("hex");
-  readonly #open = new Set<string>();
+  readonly #taskIds: string[] = [];
   #names = 0;
 
   constructor(language: LanguageName, programs: Programs, world: World) {
@@ -45,9 +45,16 @@ export class Trial implements AsyncDisposable {
     this.world = world;
   }
 
-  /** A name that nobody else has, such as for a task or an agent. */
+  /** A name that nobody else has. */
   name(of: string): string {
     return `${this.language}-${of}-${this.#key}-${++this.#names}`;
+  }
+
+  /** A task's id; at the trial's end the task is canceled if it is not finished. */
+  taskId(of: string): string {
+    const taskId = this.name(of);
+    this.#taskIds.push(taskId);
+    return taskId;
   }
 
   async agent(setting: AgentSetting = {}): Promise<AgentProcess> {
@@ -63,18 +70,13 @@ export class Trial implements AsyncDisposable {
 
   /** Hands over a task and waits for its result. */
   async run(capability: string, data: object, options: DispatchOptions & { taskId?: string } = {}): Promise<unknown> {
-    const { taskId = this.name(capability), ...rest } = options;
-    this.#open.add(taskId);
-    const result = await this.world.core.dispatchTask(taskId, data, capability, { timeoutMs: 40_000, ...rest });
-    this.#open.delete(taskId);
-    return result;
+    const { taskId = this.taskId(capability), ...rest } = options;
+    return await this.world.core.dispatchTask(taskId, data, capability, { timeoutMs: 40_000, ...rest });
   }
 
   /** Hands over a task, and no more. */
   async submit(capability: string, data: object, options: DispatchOptions = {}) {
-    const taskId = this.name(capability);
-    this.#open.add(taskId);
-    return await this.world.core.dispatchTaskAsync(taskId, data, capability, options);
+    return await this.world.core.dispatchTaskAsync(this.taskId(capability), data, capability, options);
   }
 
   client(given: readonly string[], { dispatcher }: { dispatcher?: readonly string[] } = {}): Promise<ClientResult> {
@@ -107,7 +109,7 @@ export class Trial implements AsyncDisposable {
   /** Agents first, so that nobody begins what was left; and what was left is canceled for the next trial's sake. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
-    await Promise.allSettled([...this.#open].map((taskId) => this.world.core.cancelTask(taskId)));
+    await Promise.allSettled(this.#taskIds.map((taskId) => this.world.core.cancelTask(taskId)));
   }
 
   #variables(endpoints: Partial<Endpoints>): Record<string, string> {

@@ -46,7 +46,7 @@ export const client: Behaviour[] = [
   {
     name: "tells that its time is up: exits 4",
     async run(trial) {
-      const taskId = trial.name("waits");
+      const taskId = trial.taskId("waits");
       const given = ["echo", "{}", "--timeout-ms", "1500", "--task-id", taskId];
       const { code, stdout, stderr } = await trial.client(given);
       assert.deepEqual([code, stdout], [4, ""], stderr);
@@ -61,7 +61,7 @@ export const client: Behaviour[] = [
     name: "the same task id is the same task",
     async run(trial) {
       const agent = await trial.agent();
-      const given = ["sleep", '{"ms": 1}', "--task-id", trial.name("one")];
+      const given = ["sleep", '{"ms": 1}', "--task-id", trial.taskId("one")];
       const results = [await trial.client(given), await trial.client(given)];
       assert.deepEqual(
         results.map(({ code, stdout }) => [code, JSON.parse(stdout)]),

@@ -22,7 +22,7 @@ export const failures: Behaviour[] = [
     name: "a failure for good ends the task",
     async run(trial) {
       const agent = await trial.agent();
-      const taskId = trial.name("task");
+      const taskId = trial.taskId("task");
       const input = { message: "Kein Platz für 🦉.", retryable: false, code: "NoSuchPlace" };
       const { state, attempt, code, message, retryable } = await failureOf(
         trial.run("fail", input, { ...twice, taskId }),

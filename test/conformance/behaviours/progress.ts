@@ -45,7 +45,7 @@ export const progress: Behaviour[] = [
     name: "stops a task whose execution timeout has passed",
     async run(trial) {
       const agent = await trial.agent();
-      const taskId = trial.name("late");
+      const taskId = trial.taskId("late");
       const task = trial.run(
         "sleep",
         { ms: minuteMs },

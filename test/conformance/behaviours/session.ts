@@ -25,7 +25,7 @@ export const session: Behaviour[] = [
       const { hasty, core } = trial.world;
       const proxy = trial.use(await BlackHole.start(hasty.address));
       const agent = await trial.agent({ registry: [proxy.address] });
-      const held = trial.name("held");
+      const held = trial.taskId("held");
       const result = trial.run("sleep", { ms: 3 * hastyLeaseMs }, { taskId: held });
       await agent.untilTask("begin", held);
       const connections = proxy.swallow();
@@ -54,7 +54,7 @@ export const session: Behaviour[] = [
       const before = await core.getMetrics();
       // Some end while it is away, some after it is back.
       const lengths = [300, 1_000, 3_000, 6_000];
-      const taskIds = lengths.map((ms) => trial.name(`of-${ms}`));
+      const taskIds = lengths.map((ms) => trial.taskId(`of-${ms}`));
       const tasks = lengths.map((ms, n) => trial.run("sleep", { ms }, { taskId: taskIds[n]! }));
       await agent.until("begin", 4);
       await mesh.kill("registry");

@@ -28,7 +28,7 @@ export const work: Behaviour[] = [
     name: "does a task, and says so on its output",
     async run(trial) {
       const agent = await trial.agent();
-      const taskId = trial.name("task");
+      const taskId = trial.taskId("task");
       assert.deepEqual(await trial.run("echo", { hello: "world" }, { taskId }), { hello: "world" });
       await agent.untilTask("end", taskId);
       const [connected, begin, end] = agent.events;
