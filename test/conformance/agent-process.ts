@@ -14,6 +14,10 @@ export type AgentEvent =
 
 type EventOf<Name extends AgentEvent["event"]> = Extract<AgentEvent, { event: Name }>;
 
+// However this process ends, they end with it.
+const living = new Set<AgentProcess>();
+process.once("exit", () => living.forEach((agent) => agent.signal("SIGKILL")));
+
 /** An agent of some language in a process of its own, known by what it prints. */
 export class AgentProcess implements AsyncDisposable {
   readonly agentId: string;
@@ -36,10 +40,9 @@ export class AgentProcess implements AsyncDisposable {
     this.#child = child;
     createInterface(child.stdout).on("line", (line) => this.#read(line));
     createInterface(child.stderr).on("line", (line) => this.errorLines.push(line));
-    const kill = (): void => void child.kill("SIGKILL");
-    process.once("exit", kill);
+    living.add(this);
     this.exited = once(child, "close").then(([code, signal]: (number | NodeJS.Signals | null)[]) => {
-      process.off("exit", kill);
+      living.delete(this);
       const exit = code ?? signal ?? "SIGKILL";
       this.#exit = exit;
       this.#changed();
