@@ -1,14 +1,15 @@
+import { spawnSync } from "node:child_process";
 import { globSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
-// Usage: node test/run.ts [file, folder or glob …] [--concurrency 2] [--timeout-ms 300000]
+// Usage: node test/run.ts [file, folder or glob …] [--concurrency 2] [--timeout-ms 600000]
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     concurrency: { type: "string", default: "2" },
-    "timeout-ms": { type: "string", default: "300000" },
+    "timeout-ms": { type: "string", default: "600000" },
   },
 });
 
@@ -22,6 +23,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+if (files.some((file) => /^test\/(agents|conformance)\//.test(file))) buildAgents();
 const results: FileResult[] = [];
 const queue = [...files];
 await Promise.all(Array.from({ length: Math.max(1, Number(values.concurrency)) }, work));
@@ -37,6 +39,12 @@ async function work(): Promise<void> {
     console.log(`${verdict} ${file.padEnd(width)} ${(result.durationMs / 1_000).toFixed(1).padStart(6)} s  ${counts}`);
     tellFailures(result);
   }
+}
+
+/** Before all tests: a compiler at work beside them would take the cores that they need. What fails here fails there, too. */
+function buildAgents(): void {
+  const program = join(import.meta.dirname, "conformance/run.ts");
+  spawnSync(process.execPath, [program, "--prepare"], { stdio: "inherit" });
 }
 
 function findFiles(patterns: readonly string[]): string[] {

@@ -34,7 +34,10 @@ export const reasons = {
   },
   TOO_MANY_EJECTED: { code: Code.FailedPrecondition, help: "Wait until other agents of the name are back." },
   LIMIT_NOT_FOUND: { code: Code.NotFound, help: "Check the limit's name and namespace, or create it first." },
-  RATE_LIMITED: { code: Code.ResourceExhausted, help: "Try again after the delay in the RetryInfo detail, or give the task when_limited: WAIT." },
+  RATE_LIMITED: {
+    code: Code.ResourceExhausted,
+    help: "Try again after the delay in the RetryInfo detail, or give the task when_limited: WAIT.",
+  },
   RATE_LIMIT_UNREACHABLE: { code: Code.Unavailable, help: "Try again; see that the RateLimit service is up." },
   DATABASE_UNAVAILABLE: { code: Code.Unavailable, help: "Try again; see that Postgres is up." },
   SHUTTING_DOWN: {

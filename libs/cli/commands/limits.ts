@@ -146,7 +146,8 @@ function registerPause(limits: Command): void {
         const rendered = renderJson(PauseLimitResponseSchema, { ...response, ...(pauseUntil && { pauseUntil }) });
         printJson({ limit: name, key, ...rendered });
       } else if (pauseUntil === undefined) print(`${what} is not paused`);
-      else print(`${what} is paused for ${lengthText(1_000 * Math.ceil((timestampMs(pauseUntil) - Date.now()) / 1_000))}`);
+      else
+        print(`${what} is paused for ${lengthText(1_000 * Math.ceil((timestampMs(pauseUntil) - Date.now()) / 1_000))}`);
     });
 }
 
