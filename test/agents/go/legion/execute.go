@@ -16,8 +16,14 @@ func (a *Agent) execute(t *Task) {
 	ref := []any{"task_id", t.GetTaskId(), "attempt", t.GetAttempt()}
 	a.Events.Info("begin", append(ref, "capability", t.GetCapability())...)
 	result, err := a.call(t)
-	outcome, how := a.outcome(t, result, err)
+	how := "completed"
+	if err != nil && t.ctx.Err() != nil {
+		how = "canceled"
+	} else if err != nil {
+		how = "failed"
+	}
 	a.Events.Info("end", append(ref, "how", how)...)
+	outcome := a.outcome(t, result, err)
 	t.book.answer(t, &registryv1.AttemptOutcome{TaskId: t.GetTaskId(), Attempt: t.GetAttempt(), Outcome: outcome})
 }
 
@@ -38,14 +44,14 @@ func (a *Agent) call(t *Task) (result []byte, err error) {
 	return handler(t.ctx, t)
 }
 
-func (a *Agent) outcome(t *Task, result []byte, err error) (outcome *commonv1.Outcome, how string) {
+func (a *Agent) outcome(t *Task, result []byte, err error) *commonv1.Outcome {
 	if limit := int(a.maxResultBytes.Load()); err == nil && limit > 0 && len(result) > limit {
 		message := fmt.Sprintf("the result has %d bytes; at most %d are kept", len(result), limit)
 		err = &Failure{Code: "RESULT_TOO_LARGE", Message: message}
 	}
 	if err == nil {
 		completed := &commonv1.Completed{Result: &commonv1.Payload{Data: result}}
-		return &commonv1.Outcome{Kind: &commonv1.Outcome_Completed{Completed: completed}}, "completed"
+		return &commonv1.Outcome{Kind: &commonv1.Outcome_Completed{Completed: completed}}
 	}
 	var failure *Failure
 	if cause := context.Cause(t.ctx); errors.Is(cause, context.DeadlineExceeded) {
@@ -53,7 +59,7 @@ func (a *Agent) outcome(t *Task, result []byte, err error) (outcome *commonv1.Ou
 		failure = &Failure{Code: "EXECUTION_TIMEOUT", Message: cause.Error(), Retryable: true}
 	} else if cause != nil {
 		reason := text(cause.Error(), 1024)
-		return &commonv1.Outcome{Kind: &commonv1.Outcome_Canceled{Canceled: &commonv1.Canceled{Reason: reason}}}, "canceled"
+		return &commonv1.Outcome{Kind: &commonv1.Outcome_Canceled{Canceled: &commonv1.Canceled{Reason: reason}}}
 	} else if !errors.As(err, &failure) {
 		failure = &Failure{Message: err.Error(), Retryable: true}
 	}
@@ -63,5 +69,5 @@ func (a *Agent) outcome(t *Task, result []byte, err error) (outcome *commonv1.Ou
 		Retryable:   failure.Retryable,
 		CallerFault: failure.CallerFault,
 	}
-	return &commonv1.Outcome{Kind: &commonv1.Outcome_Failed{Failed: failed}}, "failed"
+	return &commonv1.Outcome{Kind: &commonv1.Outcome_Failed{Failed: failed}}
 }

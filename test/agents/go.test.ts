@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { test } from "node:test";
+import { builtGo, whyNoGo } from "../conformance/languages/go.ts";
+
+const skip = whyNoGo();
+if (skip !== undefined) console.error(`SKIPPED: the Go agent is not tested, for ${skip}`);
+
+test(
+  "the Go agent is formatted, vetted, and its bookkeeping holds under the race detector",
+  { skip, timeout: 240_000 },
+  async () => {
+    const cwd = join(await builtGo(), "test/agents/go");
+    const output = (file: string, ...args: string[]): string => {
+      const { status, stdout, stderr } = spawnSync(file, args, { cwd, encoding: "utf8" });
+      assert.equal(status, 0, `${file} ${args.join(" ")}\n${stdout}${stderr}`);
+      return stdout;
+    };
+    assert.equal(output("gofmt", "-l", "agent", "client", "legion"), "", "gofmt would change these");
+    output("go", "vet", "./agent", "./client", "./legion");
+    assert.match(output("go", "test", "-race", "-count=1", "./legion"), /^ok/);
+  },
+);
