@@ -1,17 +1,21 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { test } from "node:test";
+import { before, test } from "node:test";
 import { builtGo, whyNoGo } from "../conformance/languages/go.ts";
 
 const skip = whyNoGo();
 if (skip !== undefined) console.error(`SKIPPED: the Go agent is not tested, for ${skip}`);
 
+let cwd: string;
+before(async () => {
+  if (skip === undefined) cwd = join(await builtGo(), "test/agents/go");
+});
+
 test(
   "the Go agent is formatted, vetted, and its bookkeeping holds under the race detector",
   { skip, timeout: 240_000 },
-  async () => {
-    const cwd = join(await builtGo(), "test/agents/go");
+  () => {
     const output = (file: string, ...args: string[]): string => {
       const { status, stdout, stderr } = spawnSync(file, args, { cwd, encoding: "utf8" });
       assert.equal(status, 0, `${file} ${args.join(" ")}\n${stdout}${stderr}`);
