@@ -61,6 +61,20 @@ test("an assignment goes down, its outcome up, and is acknowledged once the Disp
   await agent.whenAcknowledged(answered);
 });
 
+test("news that come in the frame of their outcome are told", async () => {
+  using agent = await TestAgent.connect(port, { agentId: "last-news" });
+  await dispatcher.attached(agent.sessionId);
+  dispatcher.assign(agent.sessionId, "n1");
+  await agent.assigned("n1");
+  const outcome = { kind: { case: "completed" as const, value: {} } };
+  agent.send({
+    progress: [{ taskId: "n1", attempt: 1, fraction: 1 }],
+    outcomes: [{ taskId: "n1", attempt: 1, outcome }],
+  });
+  await outcomeOf("n1");
+  assert.equal(dispatcher.progress.find(({ taskId }) => taskId === "n1")?.fraction, 1);
+});
+
 test("many assignments come in frames of 256, a large one alone", async () => {
   using agent = await TestAgent.connect(port, { agentId: "many", slots: 1_000 });
   await dispatcher.attached(agent.sessionId);

@@ -113,8 +113,9 @@ export class Session {
     this.#numbers.next(frame.seq);
     this.#heardMs = nowMs;
     this.#acknowledge(frame.ack, nowMs);
-    const answer = frame.outcomes.length === 0 ? undefined : this.#answer(frame.outcomes);
+    // Before the outcomes: the last news of an attempt often come with its outcome.
     const progress = frame.progress.length === 0 ? frame.progress : frame.progress.filter((news) => this.#isNews(news));
+    const answer = frame.outcomes.length === 0 ? undefined : this.#answer(frame.outcomes);
     const offered = this.offeredSlots;
     if (frame.drain !== undefined) this.draining = true;
     if (frame.setSlots !== undefined) this.slots = frame.setSlots.slots;

@@ -73,8 +73,8 @@ export class LinkFrames {
     if (items <= frameItems && bytes <= frameBytes) {
       this.#with(items, bytes).sessions.push(upOf(live, outcomes, progress));
     } else {
-      for (const outcome of outcomes) this.#with(1, outcomeBytes(outcome)).sessions.push(upOf(live, [outcome], []));
       for (const news of progress) this.#with(1, progressBytes(news)).sessions.push(upOf(live, [], [news]));
+      for (const outcome of outcomes) this.#with(1, outcomeBytes(outcome)).sessions.push(upOf(live, [outcome], []));
     }
     if (answer !== undefined) this.#frame.answers.push({ live, answer });
   }
