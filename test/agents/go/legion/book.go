@@ -125,15 +125,13 @@ func (b *book) next(heartbeat bool) (*registryv1.ConnectRequest, []*Task) {
 		b.drainSaid = true
 		frame.Drain = &registryv1.Drain{Reason: text(b.drainReason, 1024)}
 	}
-	// Outcomes wait for the next frame: news of an attempt that has ended are no news.
-	if frame.Progress, b.progress = b.progress, nil; len(frame.Progress) == 0 {
-		for size := 0; len(b.outbox) > 0 && len(frame.Outcomes) < maxItems && size < frameBytes; b.outbox = b.outbox[1:] {
-			t := b.outbox[0]
-			t.frame = b.seq + 1
-			b.sent = append(b.sent, t)
-			frame.Outcomes = append(frame.Outcomes, t.outcome)
-			size += proto.Size(t.outcome)
-		}
+	frame.Progress, b.progress = b.progress, nil
+	for size := 0; len(b.outbox) > 0 && len(frame.Outcomes) < maxItems && size < frameBytes; b.outbox = b.outbox[1:] {
+		t := b.outbox[0]
+		t.frame = b.seq + 1
+		b.sent = append(b.sent, t)
+		frame.Outcomes = append(frame.Outcomes, t.outcome)
+		size += proto.Size(t.outcome)
 	}
 	if proto.Size(frame) == 0 && b.acked == b.received {
 		return nil, nil
