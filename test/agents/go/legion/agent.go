@@ -64,6 +64,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 
 	ctx, drain := context.WithCancelCause(ctx)
+	defer drain(nil)
 	defer context.AfterFunc(ctx, func() {
 		a.Events.Info("draining")
 		a.book.drain(context.Cause(ctx).Error())
@@ -72,10 +73,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	for next := rand.IntN(len(a.Registries)); ; next++ {
 		registry := a.Registries[next%len(a.Registries)]
 		err := a.stream(ctx, drain, registry)
-		select {
-		case <-a.book.drained:
+		if a.book.drained.Err() != nil {
 			return nil
-		default:
 		}
 		if isFinal(err) {
 			a.book.forgetAll()
@@ -86,7 +85,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.Log.Warn("the stream ended", "registry", registry, "why", err, "retry_in", delay)
 		select {
 		case <-time.After(delay):
-		case <-a.book.drained:
+		case <-a.book.drained.Done():
 			return nil
 		}
 	}

@@ -1,6 +1,7 @@
 package legion
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -26,8 +27,9 @@ type attemptKey struct {
 type book struct {
 	// Has a value when there may be something to send.
 	changed chan struct{}
-	// Closed when the agent drains and holds nothing any more. From then on it takes nothing.
-	drained chan struct{}
+	// Ends when the agent drains and holds nothing any more. From then on it takes nothing.
+	drained    context.Context
+	setDrained context.CancelFunc
 
 	mu          sync.Mutex
 	held        map[attemptKey]*Task
@@ -45,11 +47,9 @@ type book struct {
 }
 
 func newBook() *book {
-	return &book{
-		changed: make(chan struct{}, 1),
-		drained: make(chan struct{}),
-		held:    map[attemptKey]*Task{},
-	}
+	b := &book{changed: make(chan struct{}, 1), held: map[attemptKey]*Task{}}
+	b.drained, b.setDrained = context.WithCancel(context.Background())
+	return b
 }
 
 // hello begins a stream: its first frame names all that is held, and what was not acknowledged will be sent again.
@@ -100,7 +100,7 @@ func (b *book) receive(frame *registryv1.ConnectResponse) {
 	b.checkDrained()
 	for _, assignment := range frame.GetAssignments() {
 		t := newTask(assignment, b)
-		if b.held[t.key()] == nil && !b.isDrained() {
+		if b.held[t.key()] == nil && b.drained.Err() == nil {
 			b.held[t.key()] = t
 			b.fresh = append(b.fresh, t)
 		}
@@ -202,17 +202,8 @@ func (b *book) forget(key attemptKey) {
 
 // Call it with mu.
 func (b *book) checkDrained() {
-	if b.draining && len(b.held) == 0 && !b.isDrained() {
-		close(b.drained)
-	}
-}
-
-func (b *book) isDrained() bool {
-	select {
-	case <-b.drained:
-		return true
-	default:
-		return false
+	if b.draining && len(b.held) == 0 {
+		b.setDrained()
 	}
 }
 

@@ -160,12 +160,12 @@ func TestDrainEndsWhenAllIsAcknowledged(t *testing.T) {
 	expect(t, "said once", frame == nil, true)
 	answer(task, 1)
 	frame, _ = b.next(false)
-	expect(t, "drained", b.isDrained(), false)
+	expect(t, "drained", b.drained.Err() != nil, false)
 	begin(b, true)
 	frame, _ = b.next(false)
 	expect(t, "drain on the new stream", frame.GetDrain() != nil, true)
 	b.receive(&registryv1.ConnectResponse{Seq: 2, Ack: frame.GetSeq()})
-	expect(t, "drained", b.isDrained(), true)
+	expect(t, "drained", b.drained.Err() != nil, true)
 	expect(t, "takes nothing", len(assign(b, 3, "two")), 0)
 }
 

@@ -41,6 +41,9 @@ func (a *Agent) stream(ctx context.Context, drain context.CancelCauseFunc, regis
 	}()
 	silence := time.AfterFunc(helloTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
+	// Who holds nothing does not wait for an answer to hello.
+	stopWaiting := context.AfterFunc(a.book.drained, func() { cancel(nil) })
+	defer stopWaiting()
 
 	stream, err := registryv1.NewRegistryServiceClient(conn).Connect(ctx)
 	if err != nil {
@@ -65,6 +68,7 @@ func (a *Agent) stream(ctx context.Context, drain context.CancelCauseFunc, regis
 				return fmt.Errorf("the first frame of %s has no welcome", registry)
 			}
 			welcomed = true
+			stopWaiting()
 			a.failures = 0
 			a.maxResultBytes.Store(welcome.GetMaxResultBytes())
 			a.book.welcome(welcome)
@@ -109,7 +113,7 @@ func (a *Agent) write(ctx context.Context, stream registryv1.RegistryService_Con
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.book.drained:
+		case <-a.book.drained.Done():
 			_ = stream.CloseSend()
 			return
 		case <-a.book.changed:
