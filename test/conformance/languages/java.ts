@@ -35,9 +35,9 @@ export const java: Language = {
     const inputs = [join(project, "pom.xml"), join(project, "src/main/**/*.java"), protoFiles];
     const folder = await built("java", inputs, build);
     const found = findJava();
-    const file = "home" in found ? join(found.home, "bin/java") : "java";
+    if ("absent" in found) throw new Error(found.absent);
     const program = (main: string): Command => ({
-      file,
+      file: join(found.home, "bin/java"),
       args: [...quickStart, "-cp", `${folder}/classes:${folder}/lib/*`, main],
     });
     return { agent: program("ConformanceAgent"), client: program("Client") };

@@ -1,0 +1,48 @@
+package legion;
+
+import com.google.gson.JsonObject;
+import com.google.protobuf.ByteString;
+import java.time.Duration;
+import legion.common.v1.PayloadOuterClass.Payload;
+import legion.registry.v1.Session.Assignment;
+import legion.registry.v1.Session.AttemptOutcome;
+
+/** Assignments and outcomes for tests. */
+final class Samples {
+    static final Attempt.Listener NOBODY = new Attempt.Listener() {
+        @Override
+        public void begun(Attempt attempt) {}
+
+        @Override
+        public void progressed(Attempt attempt) {}
+
+        @Override
+        public void ended(Attempt attempt, Ending ending, Duration duration) {}
+    };
+
+    private Samples() {}
+
+    static Assignment assignment(String taskId) {
+        return Assignment.newBuilder()
+                .setTaskId(taskId)
+                .setAttempt(1)
+                .setTaskData(Payload.newBuilder().setData(ByteString.copyFromUtf8("{}")))
+                .build();
+    }
+
+    static Attempt attempt(String taskId) {
+        return new Attempt(assignment(taskId), (input, task) -> new JsonObject(), NOBODY);
+    }
+
+    static AttemptOutcome outcome(String taskId, int bytes) {
+        return AttemptOutcome.newBuilder()
+                .setTaskId(taskId)
+                .setAttempt(1)
+                .setOutcome(new Ending.Completed(ByteString.copyFrom(new byte[bytes])).toOutcome())
+                .build();
+    }
+
+    static AttemptId id(String taskId) {
+        return new AttemptId(taskId, 1);
+    }
+}
