@@ -64,7 +64,7 @@ public final class Client {
             System.err.println(wrong.getMessage());
             return REFUSED;
         } catch (StatusRuntimeException error) {
-            System.err.println(ErrorReason.of(error) + " " + error.getMessage());
+            System.err.println((ErrorReason.of(error) + " " + error.getMessage()).strip());
             return switch (error.getStatus().getCode()) {
                 case UNAVAILABLE -> UNREACHABLE;
                 case DEADLINE_EXCEEDED -> TOO_LATE;
@@ -111,7 +111,8 @@ public final class Client {
 
     private static int print(Outcome outcome) {
         if (outcome.hasCompleted()) {
-            System.out.println(outcome.getCompleted().getResult().getData().toStringUtf8());
+            System.out.writeBytes(outcome.getCompleted().getResult().getData().toByteArray());
+            System.out.println();
             return 0;
         }
         var failed = outcome.getFailed();

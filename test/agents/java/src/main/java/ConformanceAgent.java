@@ -124,9 +124,9 @@ public final class ConformanceAgent {
         }
 
         @Override
-        public void begun(Task task, String capability) {
+        public void begun(Task task) {
             var event = of("begin", task);
-            event.addProperty("capability", capability);
+            event.addProperty("capability", task.capability());
             System.out.println(event);
         }
 

@@ -1,236 +1,69 @@
 package legion;
 
-import com.google.gson.JsonElement;
-import com.google.gson.JsonObject;
-import io.grpc.Status;
-import java.lang.System.Logger.Level;
-import java.time.Duration;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.ThreadLocalRandom;
-import java.util.concurrent.TimeUnit;
-import legion.common.v1.ExecutionStatsOuterClass.ExecutionStats;
-import legion.registry.v1.Session.Assignment;
-import legion.registry.v1.Session.AttemptOutcome;
-import legion.registry.v1.Session.CancelAttempt;
-import legion.registry.v1.Session.CancelCause;
-import legion.registry.v1.Session.ConnectResponse;
-import legion.registry.v1.Session.OutcomeRejection;
-import legion.registry.v1.Session.Welcome;
 
-/**
- * Keeps a session through broken streams: connects, resumes, moves to another Registry, drains, gives up when it is
- * refused. Handlers run on as many threads as there are slots; everything else happens on one thread, {@code loop}.
- */
-public final class Agent implements Connection.Listener, Attempt.Listener {
-    private static final System.Logger LOG = System.getLogger(Agent.class.getName());
-
-    private final AgentOptions options;
-    private final Map<String, Handler> handlers;
-    private final AgentEvents events;
-    private final ExecutorService workers;
-    private final ScheduledThreadPoolExecutor loop =
-            new ScheduledThreadPoolExecutor(1, task -> new Thread(task, "legion-session"));
+/** A program that does tasks: as many at a time as it has slots, each on a thread of its own. */
+public final class Agent {
     private final CompletableFuture<Void> over = new CompletableFuture<>();
-
-    private final InFlight inFlight = new InFlight();
-    /** Null between two streams. */
-    private Connection connection;
-
-    private String sessionId = "";
-    private int maxResultBytes;
-    private int nextRegistry;
-    private int failures;
-    private String drainReason;
-    private boolean moving;
+    private final Loop loop = new Loop(over);
+    private final ExecutorService workers;
+    private final Session session;
 
     /** {@code handlers} by capability: what this agent offers. */
     public Agent(AgentOptions options, Map<String, Handler> handlers, AgentEvents events) {
-        this.options = options;
-        this.handlers = Map.copyOf(handlers);
-        this.events = events;
         workers = Executors.newFixedThreadPool(options.slots(), task -> new Thread(task, "legion-handler"));
-        nextRegistry = ThreadLocalRandom.current().nextInt(options.registries().size());
-        // A timeout of 30 days that is canceled is not kept for 30 days.
-        loop.setRemoveOnCancelPolicy(true);
+        session = new Session(options, Map.copyOf(handlers), events, workers, loop, over);
     }
 
     /** Serves until the agent is drained, by {@link #drain} or by the mesh. Runs once. */
     public void run() throws AgentRefused, InterruptedException {
-        loop.execute(this::connect);
+        loop.execute(session::connect);
         try {
             over.get();
         } catch (ExecutionException thrown) {
             if (thrown.getCause() instanceof AgentRefused refused) {
                 throw refused;
             }
-            throw new IllegalStateException(thrown.getCause());
+            throw new IllegalStateException("a defect", thrown.getCause());
         } finally {
             workers.shutdownNow();
             loop.shutdownNow();
         }
     }
 
-    /** Takes nothing new, finishes what is held, and lets {@code run} return. */
+    /** Takes nothing new, finishes what is held, and lets {@code run} return. May be called from any thread. */
     public void drain(String reason) {
-        loop.execute(() -> startDraining(reason));
+        loop.execute(() -> session.drain(reason));
     }
 
-    private void connect() {
-        var hello = options.hello(handlers.keySet()).setSessionId(sessionId).addAllInFlight(inFlight.rewind());
-        String target =
-                options.registries().get(nextRegistry++ % options.registries().size());
-        connection = new Connection(target, hello.build(), inFlight, loop, this);
-    }
+    /** The one thread of the session. What is thrown on it ends the agent: an executor would keep it to itself. */
+    private static final class Loop extends ScheduledThreadPoolExecutor {
+        private final CompletableFuture<Void> over;
 
-    @Override
-    public void welcomed(Welcome welcome) {
-        List<Attempt> lost = welcome.getResumed()
-                ? inFlight.lose(
-                        welcome.getLostList().stream().map(AttemptId::of).toList())
-                : inFlight.loseAll();
-        lost.forEach(attempt -> attempt.stop(new Ending.Canceled("The attempt was given to another agent.")));
-        sessionId = welcome.getSessionId();
-        maxResultBytes = welcome.getMaxResultBytes();
-        failures = 0;
-        moving = false;
-        events.connected(sessionId, welcome.getResumed());
-        if (drainReason != null) {
-            connection.drain(drainReason);
+        Loop(CompletableFuture<Void> over) {
+            super(1, task -> new Thread(task, "legion-session"));
+            this.over = over;
+            // A timeout of 30 days that is canceled is not kept for 30 days.
+            setRemoveOnCancelPolicy(true);
         }
-    }
 
-    @Override
-    public void received(ConnectResponse frame) {
-        inFlight.acknowledge(frame.getAck());
-        frame.getRejectionsList().forEach(this::reject);
-        frame.getAssignmentsList().forEach(this::begin);
-        frame.getCancelsList().forEach(this::cancel);
-        if (frame.hasDrain() && frame.getDrain().getReconnect()) {
-            moving = true;
-            connection.abort("the session moves to another Registry");
-        } else if (frame.hasDrain()) {
-            startDraining(frame.getDrain().getReason());
-        }
-        finishIfDrained();
-    }
-
-    @Override
-    public void closed(Throwable error) {
-        connection = null;
-        if (drainReason != null && inFlight.isEmpty()) {
-            over.complete(null);
-        } else if (isFinal(error)) {
-            over.completeExceptionally(new AgentRefused(error));
-        } else {
-            Duration delay = moving ? Duration.ZERO : Backoff.delay(++failures);
-            moving = false;
-            LOG.log(Level.INFO, "The stream ended, the next is opened in {0} ms: {1}", delay.toMillis(), error);
-            loop.schedule(this::connect, delay.toMillis(), TimeUnit.MILLISECONDS);
-        }
-    }
-
-    /** A hello that is wrong stays wrong; and where a newer process uses our id, coming back would fence that one. */
-    private static boolean isFinal(Throwable error) {
-        return error != null
-                && (Status.fromThrowable(error).getCode() == Status.Code.INVALID_ARGUMENT
-                        || ErrorReason.of(error).equals("SESSION_FENCED"));
-    }
-
-    private void startDraining(String reason) {
-        if (drainReason == null) {
-            drainReason = reason;
-            events.draining();
-            if (connection != null) {
-                connection.drain(reason);
+        @Override
+        protected void afterExecute(Runnable task, Throwable thrown) {
+            if (task instanceof Future<?> future && future.isDone() && !future.isCancelled()) {
+                try {
+                    future.get();
+                } catch (ExecutionException defect) {
+                    over.completeExceptionally(defect.getCause());
+                } catch (InterruptedException interrupted) {
+                    Thread.currentThread().interrupt();
+                }
             }
-            finishIfDrained();
-        }
-    }
-
-    private void finishIfDrained() {
-        if (drainReason == null || !inFlight.isEmpty()) {
-            return;
-        }
-        if (connection == null) {
-            over.complete(null);
-        } else if (connection.isWelcomed()) {
-            connection.end();
-        } else {
-            connection.abort("the agent stops");
-        }
-    }
-
-    private void begin(Assignment assignment) {
-        var attempt = new Attempt(assignment, handlers.getOrDefault(assignment.getCapability(), Agent::unknown), this);
-        if (inFlight.hold(attempt)) {
-            if (assignment.hasExecutionTimeout()) {
-                attempt.limit(Durations.of(assignment.getExecutionTimeout()), loop);
-            }
-            workers.execute(attempt);
-        }
-    }
-
-    private static JsonElement unknown(JsonObject input, Task task) throws TaskFailure {
-        throw new TaskFailure("NOT_IMPLEMENTED", "This agent does not offer that.", false);
-    }
-
-    private void cancel(CancelAttempt cancel) {
-        Attempt attempt = inFlight.find(AttemptId.of(cancel));
-        if (attempt != null) {
-            boolean late = cancel.getCause() == CancelCause.CANCEL_CAUSE_TIMEOUT;
-            attempt.stop(late ? new Ending.TimedOut() : new Ending.Canceled(cancel.getReason()));
-        }
-    }
-
-    private void reject(OutcomeRejection rejection) {
-        LOG.log(Level.WARNING, "An outcome was not recorded: {0}", rejection);
-        inFlight.lose(List.of(AttemptId.of(rejection)));
-    }
-
-    @Override
-    public void begun(Attempt attempt) {
-        loop.execute(() -> events.begun(attempt, attempt.capability()));
-    }
-
-    @Override
-    public void progressed(Attempt attempt) {
-        loop.execute(() -> {
-            var news = attempt.takeNews();
-            if (connection != null && inFlight.holds(attempt)) {
-                connection.report(news);
-            }
-        });
-    }
-
-    @Override
-    public void ended(Attempt attempt, Ending ending, Duration duration) {
-        loop.execute(() -> answer(attempt, fitting(ending), duration));
-    }
-
-    private Ending fitting(Ending ending) {
-        if (ending instanceof Ending.Completed completed && completed.json().size() > maxResultBytes) {
-            String message = "The result has %,d bytes; the mesh takes at most %,d."
-                    .formatted(completed.json().size(), maxResultBytes);
-            return new Ending.Failed("RESULT_TOO_LARGE", message, false);
-        }
-        return ending;
-    }
-
-    private void answer(Attempt attempt, Ending ending, Duration duration) {
-        events.ended(attempt, ending);
-        var outcome = AttemptOutcome.newBuilder()
-                .setTaskId(attempt.taskId())
-                .setAttempt(attempt.attempt())
-                .setOutcome(ending.toOutcome())
-                .setStats(ExecutionStats.newBuilder().setDuration(Durations.of(duration)));
-        if (inFlight.answer(attempt, outcome.build()) && connection != null) {
-            connection.flushSoon();
         }
     }
 }

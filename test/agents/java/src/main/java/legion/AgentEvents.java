@@ -4,7 +4,7 @@ package legion;
 public interface AgentEvents {
     void connected(String sessionId, boolean resumed);
 
-    void begun(Task task, String capability);
+    void begun(Task task);
 
     /** The handler has really ended. */
     void ended(Task task, Ending ending);

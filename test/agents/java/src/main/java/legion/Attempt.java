@@ -40,7 +40,8 @@ final class Attempt implements Runnable, Task {
         return AttemptId.of(assignment);
     }
 
-    String capability() {
+    @Override
+    public String capability() {
         return assignment.getCapability();
     }
 

@@ -40,8 +40,9 @@ final class Connection implements ClientResponseObserver<ConnectRequest, Connect
 
     private static final int MAX_FRAME_BYTES = 4 * 1024 * 1024;
     private static final int MAX_PROGRESS = 1_000;
-    // Before the welcome says it: an address that swallows everything gives no other sign.
-    private static final Duration FIRST_LEASE = Duration.ofSeconds(10);
+    // Unless the welcome says otherwise; before it, an address that swallows everything gives no other sign.
+    private static final Duration DEFAULT_LEASE = Duration.ofSeconds(10);
+    private static final Duration DEFAULT_HEARTBEAT_INTERVAL = Duration.ofSeconds(3);
     private static final Duration END_LIMIT = Duration.ofSeconds(2);
 
     private final String target;
@@ -61,7 +62,7 @@ final class Connection implements ClientResponseObserver<ConnectRequest, Connect
     private long receivedSeq;
     private long acknowledgedSeq;
     private long heardNanos = System.nanoTime();
-    private Duration lease = FIRST_LEASE;
+    private Duration lease = DEFAULT_LEASE;
     private ScheduledFuture<?> watching;
 
     Connection(String target, Hello hello, InFlight inFlight, ScheduledExecutorService loop, Listener listener) {
@@ -171,11 +172,14 @@ final class Connection implements ClientResponseObserver<ConnectRequest, Connect
 
     private void welcome(Welcome welcome) {
         welcomed = true;
-        lease = Durations.of(welcome.getLeaseDuration());
+        lease = welcome.hasLeaseDuration() ? Durations.of(welcome.getLeaseDuration()) : DEFAULT_LEASE;
         watch();
         listener.welcomed(welcome);
+        var interval = welcome.hasHeartbeatInterval()
+                ? Durations.of(welcome.getHeartbeatInterval())
+                : DEFAULT_HEARTBEAT_INTERVAL;
         // "At least" every interval: a timer is never early and often late.
-        beat(Durations.of(welcome.getHeartbeatInterval()).multipliedBy(9).dividedBy(10));
+        beat(interval.multipliedBy(9).dividedBy(10));
     }
 
     private void beat(Duration interval) {

@@ -7,6 +7,8 @@ public interface Task {
     /** Counted from 1. */
     int attempt();
 
+    String capability();
+
     /**
      * Tells whoever watches the task how far it is, from 0 to 1. If news come faster than they can be sent only the
      * latest are.
