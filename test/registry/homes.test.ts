@@ -31,6 +31,7 @@ test("agents stay connected without a Dispatcher, and get their home when one co
 
   using meanwhile = await TestAgent.connect(registry.grpcPort, { agentId: "came-meanwhile" });
   using gone = await TestAgent.connect(registry.grpcPort, { agentId: "gone-meanwhile", resumable: true });
+  gone.send({ drain: {} });
   gone.stream.end();
   await gone.end();
   agent.complete("answered-between");

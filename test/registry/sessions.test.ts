@@ -219,6 +219,31 @@ test("a newer session of an agent ends the older", async () => {
   assert.equal(newer.closed, false);
 });
 
+test("a resumable session whose stream is ended without a drain can be resumed, as after any broken stream", async () => {
+  using agent = await TestAgent.connect(port, { agentId: "half-closes", slots: 2, resumable: true });
+  await dispatcher.attached(agent.sessionId);
+  dispatcher.assign(agent.sessionId, "held");
+  await agent.assigned("held");
+  agent.stream.end();
+  assert.equal(await agent.end(), "");
+  const inFlight = [{ taskId: "held", attempt: 1 }];
+  const { sessionId } = agent;
+  using again = await TestAgent.connect(port, {
+    agentId: "half-closes",
+    slots: 2,
+    resumable: true,
+    sessionId,
+    inFlight,
+  });
+  assert.deepEqual([again.frames[0]?.welcome?.resumed, again.sessionId], [true, sessionId]);
+  again.complete("held");
+  await again.whenAcknowledged(again.lastSeq);
+  const stranger = { sessionId: crypto.randomUUID(), inFlight };
+  using anew = await TestAgent.connect(port, { agentId: "begins-anew", resumable: true, ...stranger });
+  const welcome = anew.frames[0]?.welcome;
+  assert.deepEqual([welcome?.resumed, ids(welcome?.lost ?? [])], [false, ["held"]]);
+});
+
 test("a session that does not come back in time is over", async () => {
   const agent = await TestAgent.connect(port, { agentId: "away", slots: 2, resumable: true });
   await dispatcher.attached(agent.sessionId);

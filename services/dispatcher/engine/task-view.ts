@@ -21,7 +21,7 @@ export function endOf(row: TaskRow): TaskEnd | undefined {
   return { state: row.state, attempt: row.attempt ?? 0, outcome: fromBinary(OutcomeSchema, row.outcome) };
 }
 
-/** A task that has just ended here as `toTask` shows it when it is read back. */
+/** A task that has just ended here as `toTask` shows it when it is read back, without its input. */
 export function endedTask(spec: TaskSpec, submitTimeMs: number, end: TaskEnd, execution: Execution): Task {
   return create(TaskSchema, {
     ...specPart(spec),
@@ -33,7 +33,6 @@ export function endedTask(spec: TaskSpec, submitTimeMs: number, end: TaskEnd, ex
     startTime: toTimestamp(execution.startTimeMs),
     finishTime: toTimestamp(execution.finishTimeMs),
     outcome: end.outcome,
-    ...(spec.taskData && { taskData: spec.taskData }),
   });
 }
 

@@ -29,5 +29,8 @@ export async function runTask(
     signal.removeEventListener("abort", gone);
     waiters.remove(taskName(spec.namespace, spec.taskId), waiter);
   }
-  return { task: await reader.get(spec.namespace, spec.taskId) };
+  const read = await reader.get(spec.namespace, spec.taskId);
+  // With it and the result the answer may be larger than the 4 MiB that clients receive by default.
+  delete read.taskData;
+  return { task: read };
 }

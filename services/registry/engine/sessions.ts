@@ -2,6 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { Clock } from "#libs/clock/clock.ts";
 import type { ConnectRequest } from "#libs/proto/legion/registry/v1/session_pb.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
+import type { Ref } from "../core/attempts.ts";
 import { AwakeTime } from "../core/awake-time.ts";
 import { type Limits, type Profile, Session } from "../core/session.ts";
 import type { Opened } from "../sql/open-sessions.ts";
@@ -67,7 +68,7 @@ export class Sessions implements HomesListener {
     const refs = first.hello?.inFlight ?? [];
     const weight = this.weights.learn(profile, opened);
     let live: LiveSession;
-    let lost: { taskId: string; attempt: number }[] = [];
+    let lost: readonly Ref[] = opened.resumed ? [] : refs;
     if (known !== undefined && opened.resumed) {
       live = known;
       this.#detach(live, fenced());
@@ -231,10 +232,16 @@ export class Sessions implements HomesListener {
       live.blocked = false;
       this.deliverable(live);
     });
-    // An agent that ends its side in order does not come back to this session.
     stream.onEnd(() => {
       if (live.stream !== stream) return;
-      this.end(live, "closed", "the agent ended its stream");
+      const { draining, profile } = live.session;
+      if (draining || !profile.resumable) {
+        this.end(live, "closed", "the agent ended its stream");
+        return;
+      }
+      // It has not said that it stops. Some clients that drop a stream end it in order first and reset it later, and those come back.
+      stream.end();
+      this.#broken(live, undefined);
     });
     stream.onClose((error) => {
       if (live.stream === stream) this.#broken(live, error);

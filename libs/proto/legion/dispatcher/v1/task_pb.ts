@@ -312,7 +312,7 @@ export type Task = Message<"legion.dispatcher.v1.Task"> & {
   cancelRequested: boolean;
 
   /**
-   * The input. Not filled by `ListTasks`.
+   * The input. Not filled by `ListTasks`, nor by `RunTask`, whose caller has it.
    *
    * @generated from field: legion.common.v1.Payload task_data = 17;
    */

@@ -49,7 +49,7 @@ export type ConnectRequest = Message<"legion.registry.v1.ConnectRequest"> & {
   ack: bigint;
 
   /**
-   * Who is calling. The first frame must carry it, and no other may.
+   * Who is calling. The first frame carries it, with `ack` 0 and without outcomes and progress; no other frame may.
    *
    * @generated from field: legion.registry.v1.Hello hello = 3;
    */
@@ -77,7 +77,7 @@ export type ConnectRequest = Message<"legion.registry.v1.ConnectRequest"> & {
   progress: AttemptProgress[];
 
   /**
-   * The agent takes nothing new from now on.
+   * The agent takes nothing new from now on. Holds for this stream; `reconnect` means nothing here.
    *
    * @generated from field: legion.registry.v1.Drain drain = 7;
    */
@@ -278,7 +278,7 @@ export type Welcome = Message<"legion.registry.v1.Welcome"> & {
   sessionId: string;
 
   /**
-   * Send a heartbeat at least this often. Default 3 s.
+   * Send a heartbeat at least this often. Never absent nor 0. Default 3 s.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 2;
    */
@@ -299,7 +299,8 @@ export type Welcome = Message<"legion.registry.v1.Welcome"> & {
   resumed: boolean;
 
   /**
-   * Attempts named in `Hello.in_flight` that are no longer this session's; stop them, their outcomes will be rejected.
+   * Attempts named in `Hello.in_flight` that are no longer this session's, all of them if not `resumed`; stop them, their
+   * outcomes will be rejected.
    *
    * @generated from field: repeated legion.registry.v1.AttemptRef lost = 5;
    */
@@ -412,7 +413,9 @@ export type Assignment = Message<"legion.registry.v1.Assignment"> & {
   tracestate: string;
 
   /**
-   * The attempt is canceled and counted as failed when it has run for longer. Absent: no limit.
+   * The attempt is canceled and counted as failed when it has run for longer. Absent: no limit. The mesh keeps the time. An
+   * agent that stops by itself first answers `failed` with the code `EXECUTION_TIMEOUT`, retryable; not `canceled`, for
+   * nobody asked for that.
    *
    * @generated from field: google.protobuf.Duration execution_timeout = 7;
    */
@@ -616,7 +619,7 @@ export const CancelAttemptSchema: GenMessage<CancelAttempt> = /*@__PURE__*/
   messageDesc(file_legion_registry_v1_session, 10);
 
 /**
- * An outcome that was not recorded.
+ * An outcome that was not recorded. For information: the frame's `ack` says that it is dealt with.
  *
  * @generated from message legion.registry.v1.OutcomeRejection
  */
@@ -672,8 +675,8 @@ export type Drain = Message<"legion.registry.v1.Drain"> & {
   reason: string;
 
   /**
-   * From the mesh: open a new stream and go on there (this Registry is going away). False: an operator wants this agent to
-   * end.
+   * From the mesh: open a new stream and go on there (this Registry is going away), by a hello that resumes; the old stream
+   * may be broken off before or after. False: an operator wants this agent to end.
    *
    * @generated from field: bool reconnect = 2;
    */
