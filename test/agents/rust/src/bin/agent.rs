@@ -3,9 +3,9 @@
 use std::{env, error::Error, io::Write, process::ExitCode, time::Duration};
 
 use legion::{
-    Agent, Failure, Handler, HandlerResult, Notice, Task, json,
+    Agent, Failure, Handler, HandlerResult, How, Notice, Task, json,
     proto::{
-        common::{Label, outcome::Kind},
+        common::Label,
         registry::{Assignment, Hello},
     },
 };
@@ -106,7 +106,7 @@ fn report(notice: Notice<'_>) {
             json!({ "event": "connected", "session_id": welcome.session_id, "resumed": welcome.resumed })
         }
         Notice::Begin(assignment) => with(attempt("begin", assignment), "capability", &assignment.capability),
-        Notice::End(assignment, kind) => with(attempt("end", assignment), "how", word(kind)),
+        Notice::End(assignment, how) => with(attempt("end", assignment), "how", word(how)),
         Notice::Draining => json!({ "event": "draining" }),
         Notice::Rejected(rejection) => return eprintln!("rejected: {} {}", rejection.task_id, rejection.reason),
         Notice::Broken(registry, status) => return eprintln!("{registry}: {} {}", status.code(), status.message()),
@@ -121,11 +121,11 @@ fn with(mut event: Value, key: &str, value: &str) -> Value {
     event
 }
 
-fn word(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Completed(_) => "completed",
-        Kind::Failed(_) => "failed",
-        Kind::Canceled(_) => "canceled",
+fn word(how: How) -> &'static str {
+    match how {
+        How::Completed => "completed",
+        How::Failed => "failed",
+        How::Canceled => "canceled",
     }
 }
 

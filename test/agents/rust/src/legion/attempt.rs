@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Handler, HandlerResult, Notice, Task,
+    Handler, HandlerResult, How, Notice, Task,
     notice::Observer,
     proto::{
         common::{Canceled, Completed, ExecutionStats, Failed, Outcome, Payload, outcome::Kind},
@@ -38,12 +38,12 @@ impl Attempt {
         let Self { run, assignment, .. } = &self;
         (self.observer)(Notice::Begin(assignment));
         let began = Instant::now();
-        let kind = match handler {
+        let (how, kind) = match handler {
             Some(handler) => self.run(&handler).await,
-            None => failed("NOT_IMPLEMENTED", assignment.capability.clone(), false),
+            None => (How::Failed, failed("NOT_IMPLEMENTED", assignment.capability.clone(), false)),
         };
         let stats = ExecutionStats { duration: began.elapsed().try_into().ok(), ..Default::default() };
-        (self.observer)(Notice::End(assignment, &kind));
+        (self.observer)(Notice::End(assignment, how));
         let answer = AttemptOutcome {
             task_id: assignment.task_id.clone(),
             attempt: assignment.attempt,
@@ -55,7 +55,7 @@ impl Attempt {
         let _ = self.news.send(News::Outcome { run: *run, answer }).await;
     }
 
-    async fn run(&self, handler: &Handler) -> Kind {
+    async fn run(&self, handler: &Handler) -> (How, Kind) {
         let mut work = handler.start(Task {
             assignment: self.assignment.clone(),
             cancel: self.cancel.clone(),
@@ -64,17 +64,17 @@ impl Attempt {
         tokio::select! {
             result = &mut work => match result {
                 Ok(Ok(result)) => self.completed(result),
-                Ok(Err(failure)) => Kind::Failed(failure.into()),
-                Err(error) => panicked(error),
+                Ok(Err(failure)) => (How::Failed, Kind::Failed(failure.into())),
+                Err(error) => (How::Failed, panicked(error)),
             },
             () = self.cancel.cancelled() => {
                 stop(work).await;
-                Kind::Canceled(Canceled::default())
+                (How::Canceled, Kind::Canceled(Canceled::default()))
             }
             limit = self.timeout() => {
                 self.cancel.cancel();
                 stop(work).await;
-                failed("EXECUTION_TIMEOUT", format!("It ran for longer than {limit:?}."), true)
+                (How::Canceled, failed("EXECUTION_TIMEOUT", format!("It ran for longer than {limit:?}."), true))
             }
         }
     }
@@ -91,14 +91,14 @@ impl Attempt {
     }
 
     /// A frame that is too large would break the stream, again and again.
-    fn completed(&self, data: Bytes) -> Kind {
+    fn completed(&self, data: Bytes) -> (How, Kind) {
         let max = self.max_result_bytes;
         if data.len() > max {
             let message = format!("The result has {} bytes; at most {max} are kept.", data.len());
-            return failed("RESULT_TOO_LARGE", message, false);
+            return (How::Failed, failed("RESULT_TOO_LARGE", message, false));
         }
         let result = Payload { data, ..Default::default() };
-        Kind::Completed(Completed { result: Some(result) })
+        (How::Completed, Kind::Completed(Completed { result: Some(result) }))
     }
 }
 

@@ -19,5 +19,5 @@ mod task;
 pub use agent::Agent;
 pub use failure::Failure;
 pub use handler::{Handler, HandlerResult, json};
-pub use notice::Notice;
+pub use notice::{How, Notice};
 pub use task::Task;
