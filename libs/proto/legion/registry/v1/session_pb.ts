@@ -70,7 +70,7 @@ export type ConnectRequest = Message<"legion.registry.v1.ConnectRequest"> & {
   outcomes: AttemptOutcome[];
 
   /**
-   * News of attempts that go on. At most 1,000 a frame.
+   * News of attempts that go on, told before this frame's `outcomes`. At most 1,000 a frame.
    *
    * @generated from field: repeated legion.registry.v1.AttemptProgress progress = 6;
    */
