@@ -50,6 +50,7 @@ impl Agent {
             handlers: self.handlers,
             observer: self.observer.clone(),
             drain: drain.clone(),
+            draining: false,
             book: Book::default(),
             progress: Vec::new(),
             news,

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub observer: Observer,
     /// Canceled when the agent is to finish and end.
     pub drain: CancellationToken,
+    /// The mesh was told.
+    pub draining: bool,
     pub book: Book,
     pub progress: Vec<AttemptProgress>,
     pub news: Sender<News>,
@@ -47,7 +49,10 @@ impl Session {
     /// Holds one stream until its end.
     pub async fn hold(&mut self, target: &str) -> Result<End, Status> {
         let hello = Hello { in_flight: self.book.in_flight(), ..self.hello.clone() };
-        let mut connection = Connection::open(target, hello).await?;
+        let mut connection = tokio::select! {
+            opened = Connection::open(target, hello) => opened?,
+            () = self.drain.cancelled(), if self.book.is_empty() => return Ok(End::Done),
+        };
         let mut stream = Stream::new();
         let mut news = Vec::new();
         loop {
@@ -74,7 +79,7 @@ impl Session {
                     stream.drain_due = true;
                 }
                 _ = stream.beat.tick() => stream.beat_due = true,
-                () = sleep_until(silent_at) => return Err(Status::unavailable("Nothing was heard for the length of the lease.")),
+                () = sleep_until(silent_at) => return Err(Status::unavailable("Nothing was heard for a lease.")),
             }
         }
     }
@@ -153,7 +158,9 @@ impl Session {
         stream.ack_due = false;
         let drain = std::mem::take(&mut stream.drain_due).then(|| {
             stream.drain_said = true;
-            (self.observer)(Notice::Draining);
+            if !std::mem::replace(&mut self.draining, true) {
+                (self.observer)(Notice::Draining);
+            }
             Drain { reason: "The agent stops.".into(), ..Default::default() }
         });
         let progress = self.progress.len().min(MAX_ITEMS);
