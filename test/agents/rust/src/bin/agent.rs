@@ -109,7 +109,7 @@ fn report(notice: Notice<'_>) {
         Notice::End(assignment, how) => with(attempt("end", assignment), "how", word(how)),
         Notice::Draining => json!({ "event": "draining" }),
         Notice::Rejected(rejection) => return eprintln!("rejected: {} {}", rejection.task_id, rejection.reason),
-        Notice::Broken(registry, status) => return eprintln!("{registry}: {} {}", status.code(), status.message()),
+        Notice::Broken(registry, status) => return eprintln!("{registry}: {:?}: {}", status.code(), status.message()),
         _ => return,
     };
     // That nobody reads it is no reason to stop.
