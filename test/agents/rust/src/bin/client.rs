@@ -55,7 +55,7 @@ async fn run_until(dispatchers: &str, task: &TaskSpec, deadline: Instant) -> Res
     let mut last = Status::deadline_exceeded("There was no answer in time.");
     for dispatcher in dispatchers.split(',').cycle() {
         match timeout_at(deadline, run(dispatcher, task, deadline)).await {
-            Ok(Err(status)) if status.code() == Code::Unavailable => last = status,
+            Ok(Err(status)) if status::is_unavailable(&status) => last = status,
             Ok(answer) => return answer,
             Err(_) => break,
         }
@@ -94,7 +94,7 @@ async fn main() -> ExitCode {
         Err(status) => {
             let reason = status::reason(&status).unwrap_or_else(|| format!("{:?}", status.code()));
             let code = match status.code() {
-                Code::Unavailable => 3,
+                _ if status::is_unavailable(&status) => 3,
                 Code::DeadlineExceeded | Code::Cancelled => 4,
                 _ => 2,
             };

@@ -1,5 +1,7 @@
 //! What the mesh says with an error.
 
+use std::error::Error;
+
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -10,6 +12,16 @@ pub fn reason(status: &Status) -> Option<String> {
     let details = rpc::Status::decode(status.details()).ok()?.details;
     let info = details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.ErrorInfo"))?;
     Some(rpc::ErrorInfo::decode(info.value.as_slice()).ok()?.reason)
+}
+
+/// Nobody answered, or who did asked to be tried again. What happens to a connection on the way is `UNKNOWN` to tonic; such a
+/// status has a source, and one that was received has none.
+pub fn is_unavailable(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        Code::DeadlineExceeded => false,
+        _ => status.source().is_some(),
+    }
 }
 
 /// A hello that is wrong stays wrong; and where a newer process uses our id, coming back would fence that one.
@@ -29,6 +41,14 @@ mod tests {
         };
         let details = rpc::Status { details: vec![prost_types::Any::default(), detail], ..Default::default() };
         Status::with_details(code, "", details.encode_to_vec().into())
+    }
+
+    #[test]
+    fn tells_a_lost_connection_from_an_answer() {
+        let reset = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(is_unavailable(&Status::from_error(reset.into())));
+        assert!(is_unavailable(&Status::unavailable("")));
+        assert!(!is_unavailable(&Status::unknown("said by the mesh")));
     }
 
     #[test]
