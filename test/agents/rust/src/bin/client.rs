@@ -12,7 +12,7 @@ use legion::{
     status,
 };
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Status, transport::Endpoint};
+use tonic::{Code, Status, transport::Endpoint};
 
 const USAGE: &str = "client CAPABILITY JSON [--timeout-ms N] [--task-id ID]";
 const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
@@ -39,24 +39,26 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<Options> {
     Some(Options { timeout, task })
 }
 
-async fn run(dispatcher: &str, task: &TaskSpec, deadline: Instant) -> Result<Task, Status> {
+async fn run(dispatcher: &str, task: &TaskSpec) -> Result<Task, Status> {
     let channel = async { Endpoint::new(format!("http://{dispatcher}"))?.connect().await };
     let channel = channel.await.map_err(|error| Status::from_error(error.into()))?;
-    let mut request = Request::new(RunTaskRequest { task: Some(task.clone()) });
-    request.set_timeout(deadline.duration_since(Instant::now()));
     // The finished task comes with its input and its result, 2 MiB each.
     let mut client = DispatcherServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
-    let RunTaskResponse { task } = client.run_task(request).await?.into_inner();
+    let RunTaskResponse { task } = client.run_task(RunTaskRequest { task: Some(task.clone()) }).await?.into_inner();
     Ok(task.unwrap_or_default())
 }
 
-/// Tries the same task until somebody answers.
+/// Tries the same task until somebody answers. What is under way at the deadline is dropped, and so canceled; the task goes on.
 async fn run_until(dispatchers: &str, task: &TaskSpec, deadline: Instant) -> Result<Task, Status> {
-    let mut last = Status::deadline_exceeded("There was no answer in time.");
+    let late = || Status::deadline_exceeded("There was no answer in time.");
+    let mut last = late();
     for dispatcher in dispatchers.split(',').cycle() {
-        match timeout_at(deadline, run(dispatcher, task, deadline)).await {
+        let began = Instant::now();
+        match timeout_at(deadline, run(dispatcher, task)).await {
             Ok(Err(status)) if status::is_unavailable(&status) => last = status,
             Ok(answer) => return answer,
+            // Somebody was there to wait for, whatever came before.
+            Err(_) if began.elapsed() > Duration::from_secs(1) => return Err(late()),
             Err(_) => break,
         }
         let pause = sleep(Duration::from_millis(fastrand::u64(20..200)));
@@ -95,7 +97,7 @@ async fn main() -> ExitCode {
             let reason = status::reason(&status).unwrap_or_else(|| format!("{:?}", status.code()));
             let code = match status.code() {
                 _ if status::is_unavailable(&status) => 3,
-                Code::DeadlineExceeded | Code::Cancelled => 4,
+                Code::DeadlineExceeded => 4,
                 _ => 2,
             };
             exit(code, &format!("{reason}: {}", status.message()))

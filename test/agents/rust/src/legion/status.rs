@@ -14,14 +14,10 @@ pub fn reason(status: &Status) -> Option<String> {
     Some(rpc::ErrorInfo::decode(info.value.as_slice()).ok()?.reason)
 }
 
-/// Nobody answered, or who did asked to be tried again. What happens to a connection on the way is `UNKNOWN` to tonic; such a
-/// status has a source, and one that was received has none.
+/// Nobody answered, or who did asked to be tried again. What happens to a connection on the way is `UNKNOWN`, `INTERNAL` or
+/// `CANCELLED` to tonic; such a status has a source, and one that was received has none.
 pub fn is_unavailable(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        Code::DeadlineExceeded => false,
-        _ => status.source().is_some(),
-    }
+    status.code() == Code::Unavailable || status.source().is_some()
 }
 
 /// A hello that is wrong stays wrong; and where a newer process uses our id, coming back would fence that one.
@@ -45,7 +41,7 @@ mod tests {
 
     #[test]
     fn tells_a_lost_connection_from_an_answer() {
-        let reset = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let reset = std::io::Error::other("reset");
         assert!(is_unavailable(&Status::from_error(reset.into())));
         assert!(is_unavailable(&Status::unavailable("")));
         assert!(!is_unavailable(&Status::unknown("said by the mesh")));
