@@ -99,7 +99,8 @@ export const ConnectRequestSchema: GenMessage<ConnectRequest> = /*@__PURE__*/
   messageDesc(file_legion_registry_v1_session, 0);
 
 /**
- * A frame to the agent. Assignments are spread over frames of about 1 MiB; no frame is larger than 4 MiB, gRPC's own limit.
+ * A frame to the agent. Its parts are meant in this order: `welcome`, `ack`, `rejections`, `assignments`, `cancels`, `drain`; a
+ * cancel may be of an assignment in the same frame. Assignments are spread over frames of about 1 MiB; no frame is larger than 4 MiB, gRPC's own limit.
  *
  * @generated from message legion.registry.v1.ConnectResponse
  */
@@ -378,7 +379,8 @@ export type Assignment = Message<"legion.registry.v1.Assignment"> & {
   taskId: string;
 
   /**
-   * Which attempt this is, counted from 1. An attempt that never reached an agent is not counted.
+   * Which attempt this is, counted from 1. An attempt that never reached an agent is not counted, so one that the agent lost
+   * before its acknowledgement arrived may come again under the same number while its first run is still being stopped.
    *
    * @generated from field: uint32 attempt = 2;
    */
