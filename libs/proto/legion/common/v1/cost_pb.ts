@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/common/v1/cost.proto.
  */
 export const file_legion_common_v1_cost: GenFile = /*@__PURE__*/
-  fileDesc("ChtsZWdpb24vY29tbW9uL3YxL2Nvc3QucHJvdG8SEGxlZ2lvbi5jb21tb24udjEiTgoEQ29zdBImCgR1bml0GAEgASgJQhi6SBVyEyg/Mg9eW0EtWmEtejAtOV9dKiQSHgoGYW1vdW50GAIgASgDQg66SAsiCRiAoJSljR0oAGIGcHJvdG8z", [file_buf_validate_validate]);
+  fileDesc("ChtsZWdpb24vY29tbW9uL3YxL2Nvc3QucHJvdG8SEGxlZ2lvbi5jb21tb24udjEiTgoEQ29zdBImCgR1bml0GAEgASgJQhi6SBVyEyg/Mg9eW0EtWmEtejAtOV9dKiQSHgoGYW1vdW50GAIgASgDQg66SAsiCRiAoJSljR0oAEICUAFiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
  * An amount counted in a unit, such as 1,200 `llm_tokens`.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/common/v1/label.proto.
  */
 export const file_legion_common_v1_label: GenFile = /*@__PURE__*/
-  fileDesc("ChxsZWdpb24vY29tbW9uL3YxL2xhYmVsLnByb3RvEhBsZWdpb24uY29tbW9uLnYxImoKBUxhYmVsEjMKA2tleRgBIAEoCUImukgjciEoPzIdXltBLVphLXowLTldW0EtWmEtejAtOS5fLy1dKiQSLAoFdmFsdWUYAiABKAlCHbpIGnIYKP8BMhNeW15ceDAwLVx4MWZceDdmXSokYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("ChxsZWdpb24vY29tbW9uL3YxL2xhYmVsLnByb3RvEhBsZWdpb24uY29tbW9uLnYxImoKBUxhYmVsEjMKA2tleRgBIAEoCUImukgjciEoPzIdXltBLVphLXowLTldW0EtWmEtejAtOS5fLy1dKiQSLAoFdmFsdWUYAiABKAlCHbpIGnIYKP8BMhNeW15ceDAwLVx4MWZceDdmXSokQgJQAWIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
  * One key with one value. Lists of labels stand in for maps, because a map costs several times as much to encode.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/common/v1/payload.proto.
  */
 export const file_legion_common_v1_payload: GenFile = /*@__PURE__*/
-  fileDesc("Ch5sZWdpb24vY29tbW9uL3YxL3BheWxvYWQucHJvdG8SEGxlZ2lvbi5jb21tb24udjEiNwoHUGF5bG9hZBIeCgxjb250ZW50X3R5cGUYASABKAlCCLpIBXIDKIABEgwKBGRhdGEYAiABKAxiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("Ch5sZWdpb24vY29tbW9uL3YxL3BheWxvYWQucHJvdG8SEGxlZ2lvbi5jb21tb24udjEiNwoHUGF5bG9hZBIeCgxjb250ZW50X3R5cGUYASABKAlCCLpIBXIDKIABEgwKBGRhdGEYAiABKAxCAlABYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
  * Bytes with a content type. Every hop passes them on unparsed, so a payload arrives as it was sent, byte for byte.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file legion/registry/v1/capability.proto.
  */
 export const file_legion_registry_v1_capability: GenFile = /*@__PURE__*/
-  fileDesc("CiNsZWdpb24vcmVnaXN0cnkvdjEvY2FwYWJpbGl0eS5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxInMKCkNhcGFiaWxpdHkSNQoEbmFtZRgBIAEoCUInukgkciIogAEyHV5bQS1aYS16MC05XVtBLVphLXowLTkuXy8tXSokEhgKBXNsb3RzGAIgASgNQgm6SAYqBBigjQYSFAoMaW5wdXRfc2NoZW1hGAMgASgJYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("CiNsZWdpb24vcmVnaXN0cnkvdjEvY2FwYWJpbGl0eS5wcm90bxISbGVnaW9uLnJlZ2lzdHJ5LnYxInMKCkNhcGFiaWxpdHkSNQoEbmFtZRgBIAEoCUInukgkciIogAEyHV5bQS1aYS16MC05XVtBLVphLXowLTkuXy8tXSokEhgKBXNsb3RzGAIgASgNQgm6SAYqBBigjQYSFAoMaW5wdXRfc2NoZW1hGAMgASgJQgJQAWIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
  * A named thing that an agent can do.

@@ -11,11 +11,11 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import legion.Backoff;
 import legion.ErrorReason;
-import legion.common.v1.OutcomeOuterClass.Outcome;
-import legion.common.v1.PayloadOuterClass.Payload;
+import legion.common.v1.Outcome;
+import legion.common.v1.Payload;
 import legion.dispatcher.v1.DispatcherServiceGrpc;
-import legion.dispatcher.v1.DispatcherServiceOuterClass.RunTaskRequest;
-import legion.dispatcher.v1.TaskOuterClass.TaskSpec;
+import legion.dispatcher.v1.RunTaskRequest;
+import legion.dispatcher.v1.TaskSpec;
 
 /** Hands over one task, waits for its outcome, and prints the result. */
 public final class Client {

@@ -3,9 +3,9 @@ package legion;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import legion.common.v1.LabelOuterClass.Label;
-import legion.registry.v1.CapabilityOuterClass.Capability;
-import legion.registry.v1.Session.Hello;
+import legion.common.v1.Label;
+import legion.registry.v1.Capability;
+import legion.registry.v1.Hello;
 
 /**
  * Who an agent is.

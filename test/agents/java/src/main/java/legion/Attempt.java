@@ -5,8 +5,8 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
-import legion.registry.v1.Session.Assignment;
-import legion.registry.v1.Session.AttemptProgress;
+import legion.registry.v1.Assignment;
+import legion.registry.v1.AttemptProgress;
 
 /** Runs the handler for one assignment, on the thread of whoever calls {@code run}, and stops it by interrupting it. */
 final class Attempt implements Runnable, Task {

@@ -1,10 +1,10 @@
 package legion;
 
-import legion.registry.v1.Session.Assignment;
-import legion.registry.v1.Session.AttemptOutcome;
-import legion.registry.v1.Session.AttemptRef;
-import legion.registry.v1.Session.CancelAttempt;
-import legion.registry.v1.Session.OutcomeRejection;
+import legion.registry.v1.Assignment;
+import legion.registry.v1.AttemptOutcome;
+import legion.registry.v1.AttemptRef;
+import legion.registry.v1.CancelAttempt;
+import legion.registry.v1.OutcomeRejection;
 
 /** One try at one task. */
 record AttemptId(String taskId, int attempt) {

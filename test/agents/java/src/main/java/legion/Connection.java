@@ -13,14 +13,14 @@ import java.util.Map;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
+import legion.registry.v1.AttemptProgress;
+import legion.registry.v1.ConnectRequest;
+import legion.registry.v1.ConnectResponse;
+import legion.registry.v1.Drain;
+import legion.registry.v1.Heartbeat;
+import legion.registry.v1.Hello;
 import legion.registry.v1.RegistryServiceGrpc;
-import legion.registry.v1.Session.AttemptProgress;
-import legion.registry.v1.Session.ConnectRequest;
-import legion.registry.v1.Session.ConnectResponse;
-import legion.registry.v1.Session.Drain;
-import legion.registry.v1.Session.Heartbeat;
-import legion.registry.v1.Session.Hello;
-import legion.registry.v1.Session.Welcome;
+import legion.registry.v1.Welcome;
 
 /**
  * One stream to one Registry: numbers and acknowledges frames, beats, notices silence, and writes only as fast as the

@@ -1,9 +1,8 @@
 package legion;
 
 import com.google.protobuf.ByteString;
-import legion.common.v1.OutcomeOuterClass;
-import legion.common.v1.OutcomeOuterClass.Outcome;
-import legion.common.v1.PayloadOuterClass.Payload;
+import legion.common.v1.Outcome;
+import legion.common.v1.Payload;
 
 /** How an attempt came out. */
 public sealed interface Ending {
@@ -19,7 +18,7 @@ public sealed interface Ending {
         public Outcome toOutcome() {
             var result = Payload.newBuilder().setData(json);
             return Outcome.newBuilder()
-                    .setCompleted(OutcomeOuterClass.Completed.newBuilder().setResult(result))
+                    .setCompleted(legion.common.v1.Completed.newBuilder().setResult(result))
                     .build();
         }
 
@@ -42,7 +41,7 @@ public sealed interface Ending {
 
         @Override
         public Outcome toOutcome() {
-            var failed = OutcomeOuterClass.Failed.newBuilder()
+            var failed = legion.common.v1.Failed.newBuilder()
                     .setCode(code)
                     .setMessage(message.substring(0, Math.min(message.length(), MAX_MESSAGE)))
                     .setRetryable(retryable);
@@ -59,7 +58,7 @@ public sealed interface Ending {
         @Override
         public Outcome toOutcome() {
             return Outcome.newBuilder()
-                    .setCanceled(OutcomeOuterClass.Canceled.newBuilder().setReason(reason))
+                    .setCanceled(legion.common.v1.Canceled.newBuilder().setReason(reason))
                     .build();
         }
 

@@ -5,8 +5,8 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import legion.registry.v1.Session.AttemptOutcome;
-import legion.registry.v1.Session.AttemptRef;
+import legion.registry.v1.AttemptOutcome;
+import legion.registry.v1.AttemptRef;
 
 /** What the agent holds: every attempt from its assignment until its outcome is acknowledged. Not thread-safe. */
 final class InFlight {

@@ -4,7 +4,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
-import legion.registry.v1.Session.AttemptOutcome;
+import legion.registry.v1.AttemptOutcome;
 
 /** Outcomes from their making until the mesh has dealt with them. Not thread-safe. */
 final class Outbox {

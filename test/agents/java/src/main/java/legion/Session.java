@@ -12,14 +12,14 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
-import legion.common.v1.ExecutionStatsOuterClass.ExecutionStats;
-import legion.registry.v1.Session.Assignment;
-import legion.registry.v1.Session.AttemptOutcome;
-import legion.registry.v1.Session.CancelAttempt;
-import legion.registry.v1.Session.CancelCause;
-import legion.registry.v1.Session.ConnectResponse;
-import legion.registry.v1.Session.OutcomeRejection;
-import legion.registry.v1.Session.Welcome;
+import legion.common.v1.ExecutionStats;
+import legion.registry.v1.Assignment;
+import legion.registry.v1.AttemptOutcome;
+import legion.registry.v1.CancelAttempt;
+import legion.registry.v1.CancelCause;
+import legion.registry.v1.ConnectResponse;
+import legion.registry.v1.OutcomeRejection;
+import legion.registry.v1.Welcome;
 
 /**
  * Keeps a session through broken streams: connects, resumes, moves to another Registry, drains, gives up when it is

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
-import legion.registry.v1.Session.AttemptRef;
+import legion.registry.v1.AttemptRef;
 import org.junit.jupiter.api.Test;
 
 class InFlightTest {

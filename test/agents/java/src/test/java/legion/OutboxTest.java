@@ -3,7 +3,7 @@ package legion;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.util.List;
-import legion.registry.v1.Session.AttemptOutcome;
+import legion.registry.v1.AttemptOutcome;
 import org.junit.jupiter.api.Test;
 
 class OutboxTest {

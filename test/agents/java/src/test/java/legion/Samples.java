@@ -3,9 +3,9 @@ package legion;
 import com.google.gson.JsonObject;
 import com.google.protobuf.ByteString;
 import java.time.Duration;
-import legion.common.v1.PayloadOuterClass.Payload;
-import legion.registry.v1.Session.Assignment;
-import legion.registry.v1.Session.AttemptOutcome;
+import legion.common.v1.Payload;
+import legion.registry.v1.Assignment;
+import legion.registry.v1.AttemptOutcome;
 
 /** Assignments and outcomes for tests. */
 final class Samples {
