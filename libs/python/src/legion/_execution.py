@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from . import _json
 from ._attempt import Attempt
 from ._threads import DaemonThreads
 from .context import TaskContext
+
+log = logging.getLogger("legion")
 
 Handler = Callable[[dict[str, Any], TaskContext], Any]
 # What came of it: the result as JSON, or what was raised.
@@ -24,6 +27,12 @@ class Handlers(Protocol):
 
     def handler_loop(self) -> asyncio.AbstractEventLoop:
         """Returns the loop for coroutines."""
+
+    def on_begin(self, context: TaskContext) -> None:
+        """A handler begins; called where it runs."""
+
+    def on_end(self, context: TaskContext, error: BaseException | None) -> None:
+        """It has ended."""
 
 
 class Execution:
@@ -92,15 +101,17 @@ class Execution:
     async def _run_on_loop(self, attempt: Attempt, handler: Handler) -> None:
         verdict: Verdict
         try:
+            self._handlers.on_begin(attempt.context)
             result = await handler(self._data(attempt), attempt.context)
             verdict = _json.write_result(result, self.max_result_bytes)
         except BaseException as error:  # what a handler raises is the task's failure, sys.exit() included
             verdict = error
-        self._tell(attempt, verdict)
+        self._ended(attempt, verdict)
 
     def _run_in_thread(self, attempt: Attempt, handler: Handler) -> None:
         verdict: Verdict
         try:
+            self._handlers.on_begin(attempt.context)
             result = handler(self._data(attempt), attempt.context)
             if inspect.iscoroutine(result):
                 result.close()
@@ -108,10 +119,17 @@ class Execution:
             verdict = _json.write_result(result, self.max_result_bytes)
         except BaseException as error:
             verdict = error
-        self._tell(attempt, verdict)
+        self._ended(attempt, verdict)
 
     def _data(self, attempt: Attempt) -> dict[str, Any]:
         return _json.read_task_data(attempt.assignment.task_data.data)
+
+    def _ended(self, attempt: Attempt, verdict: Verdict) -> None:
+        try:
+            self._handlers.on_end(attempt.context, verdict if isinstance(verdict, BaseException) else None)
+        except Exception:
+            log.exception("on_end raised")
+        self._tell(attempt, verdict)
 
     def _tell(self, attempt: Attempt, verdict: Verdict) -> None:
         _call_on(self._loop, lambda: self._finish(attempt, verdict))

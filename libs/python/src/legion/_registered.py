@@ -1,6 +1,6 @@
-"""An agent under an identity and with capabilities that somebody else chose."""
+"""Whatever does tasks, under an identity and with capabilities that somebody else chose."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._execution import Handler
@@ -13,31 +13,35 @@ AgentLike = LegionAgent | Callable[..., Any] | object
 
 
 class RegisteredAgent(LegionAgent):
-    """Runs what it was given."""
+    """Runs a function, or an object's method."""
 
-    def __init__(
-        self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], **options: Any
-    ) -> None:
-        """Makes one.
+    def __init__(self, agent: object, **options: Any) -> None:
+        """Makes one; called what the function or the object's class is called.
 
         Raises:
             TypeError: It is neither a function nor has it an `execute` or `execute_async`.
         """
-        if isinstance(agent, LegionAgent):
-            known = {"name": agent.name, "version": agent.version, "slots": agent.slots, "labels": agent.labels}
-        else:
-            known = {"name": getattr(agent, "__name__", type(agent).__name__)}
-        super().__init__(**{**known, **options}, agent_id=agent_id, capabilities=capabilities)
-        self._of: Callable[[str], Handler]
-        if isinstance(agent, LegionAgent):
-            self._of = agent.handler_of
-        else:
-            handler = as_handler(_callable(agent))
-            self._of = lambda _capability: handler
+        super().__init__(**{"name": getattr(agent, "__name__", type(agent).__name__), **options})
+        self._handler = as_handler(_callable(agent))
 
     def handler_of(self, capability: str) -> Handler:
-        """Returns what the agent has for it."""
-        return self._of(capability)
+        """Returns it, whatever is asked for."""
+        del capability
+        return self._handler
+
+
+def registered(
+    agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: Mapping[str, Any]
+) -> LegionAgent:
+    """Returns an agent that can be started: the one that was given, if it is one."""
+    chosen = {**options, "agent_id": agent_id, "capabilities": list(capabilities)}
+    if not isinstance(agent, LegionAgent):
+        return RegisteredAgent(agent, **chosen)
+    for name, value in chosen.items():
+        if not hasattr(agent, name):
+            raise TypeError(f"An agent has no option {name!r}.")
+        setattr(agent, name, value)
+    return agent
 
 
 def _callable(agent: object) -> Callable[..., Any]:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 
 from ._life import Life
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 @contextlib.contextmanager
-def stopped_by_signals(loop: asyncio.AbstractEventLoop, life: Life, *signals: signal.Signals) -> Iterator[None]:
+def stopped_by_signals(loop: asyncio.AbstractEventLoop, life: Life, timeout: float) -> Iterator[None]:
     """The first signal stops the agent in order, a second one ends the process at once. Only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -21,10 +23,10 @@ def stopped_by_signals(loop: asyncio.AbstractEventLoop, life: Life, *signals: si
     def stop() -> None:
         if stopping:
             os._exit(1)
-        stopping.append(loop.create_task(_awaited(life)))
+        stopping.append(loop.create_task(life.awaited(life.stopped(timeout))))
 
-    former = {number: signal.getsignal(number) for number in signals}
-    for number in signals:
+    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
         _handle(loop, number, stop)
     try:
         yield
@@ -33,10 +35,6 @@ def stopped_by_signals(loop: asyncio.AbstractEventLoop, life: Life, *signals: si
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
             signal.signal(number, handler)
-
-
-async def _awaited(life: Life) -> None:
-    await life.awaited(life.stopped(20.0))
 
 
 def _handle(loop: asyncio.AbstractEventLoop, number: signal.Signals, stop: Callable[[], None]) -> None:

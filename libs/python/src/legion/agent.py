@@ -1,7 +1,6 @@
 """The base class of agents."""
 
 import asyncio
-import signal
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from ._execution import Handler
 from ._life import AgentState, Life
 from ._loop import LoopThread
 from ._options import Capability, default_agent_id
+from ._signals import stopped_by_signals
 from .context import TaskContext
 from .errors import TaskError
 
@@ -118,6 +118,12 @@ class LegionAgent:
     def on_draining(self, reason: str) -> None:
         """Called once when the agent takes nothing new any more, on an internal thread: to be quick about it."""
 
+    def on_begin(self, context: TaskContext) -> None:
+        """Called before each execution, where its handler runs. What it raises fails the attempt."""
+
+    def on_end(self, context: TaskContext, error: BaseException | None) -> None:
+        """Called after each execution, where its handler ran, with what it raised."""
+
     def start(self, timeout: float | None = None) -> None:
         """Connects, and keeps the agent connected until it is stopped. Returns when the mesh has welcomed it.
 
@@ -171,23 +177,24 @@ class LegionAgent:
         life = self._started()
         await life.awaited(life.over())
 
-    def run(self) -> None:
+    def run(self, stop_timeout: float = 20.0) -> None:
         """Starts the agent and waits until it is done. The main program of a process that is an agent.
 
         SIGTERM and SIGINT stop it as `stop` does; a second one ends the process at once with code 1.
 
+        Args:
+            stop_timeout: How long to wait for what runs, in seconds; as for `stop`.
+
         Raises:
             AgentError: What ended it, or kept it from starting.
         """
-        asyncio.run(self.run_async())
+        asyncio.run(self.run_async(stop_timeout))
 
-    async def run_async(self) -> None:
+    async def run_async(self, stop_timeout: float = 20.0) -> None:
         """As `run`, within a program that has an event loop; signals only if it is the main thread's."""
-        from ._signals import stopped_by_signals
-
         loop = asyncio.get_running_loop()
         life = self._begin(loop)
-        with stopped_by_signals(loop, life, signal.SIGTERM, signal.SIGINT):
+        with stopped_by_signals(loop, life, stop_timeout):
             await life.awaited(life.over())
 
     def get_status(self) -> AgentStatus:

@@ -24,7 +24,7 @@ from ._proto.dispatcher_service_pb2 import (
     SubmitTaskResponse,
 )
 from ._proto.task_pb2 import TaskSpec, TaskState
-from ._registered import AgentLike, RegisteredAgent
+from ._registered import AgentLike, registered
 from ._result import task_result
 from ._spec import TaskOptions, task_spec
 from .agent import LegionAgent
@@ -116,17 +116,17 @@ class LegionCore:
         Raises:
             AgentError: The Registry refuses it.
         """
-        registered = self._registered(agent_id, agent, capabilities, options)
-        registered.start()
-        return registered
+        started = self._registered(agent_id, agent, capabilities, options)
+        started.start()
+        return started
 
     async def register_agent_async(
         self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], **options: Any
     ) -> LegionAgent:
         """As `register_agent`; coroutines of the agent run on the loop that awaits this."""
-        registered = self._registered(agent_id, agent, capabilities, options)
-        await registered.start_async()
-        return registered
+        started = self._registered(agent_id, agent, capabilities, options)
+        await started.start_async()
+        return started
 
     def dispatch_task(
         self,
@@ -267,10 +267,10 @@ class LegionCore:
     def _registered(
         self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: Mapping[str, Any]
     ) -> LegionAgent:
-        known = {"registry": self._registry, "namespace": self._namespace or "default"}
-        registered = RegisteredAgent(agent_id, agent, capabilities, **{**known, **options})
-        self._agents.append(registered)
-        return registered
+        mine = {"registry": self._registry, "namespace": self._namespace}
+        made = registered(agent_id, agent, capabilities, {**{k: v for k, v in mine.items() if v}, **options})
+        self._agents.append(made)
+        return made
 
     def _take_agents(self) -> list[LegionAgent]:
         agents, self._agents = self._agents, []
