@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LegionCore, type TaskFailedError } from "#libs/client/index.ts";
-import { startPythonAgent, whyNoPython } from "../agents/python/run.ts";
+import { whyNoPython } from "../agents/python/environments.ts";
+import { startPythonAgent } from "../agents/python/run.ts";
 import { startMesh } from "../harness/mesh.ts";
 
 const skip = whyNoPython();

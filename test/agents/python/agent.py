@@ -3,8 +3,9 @@ import logging
 import os
 import sys
 
-import handlers
 from legion import Agent, AgentError, TaskContext
+
+import handlers
 
 
 class Telling(Agent):

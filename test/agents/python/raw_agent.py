@@ -4,10 +4,19 @@ It needs only the stubs that grpcio-tools generates:
     pip install grpcio grpcio-tools
     python -m grpc_tools.protoc -I proto --python_out=stubs --grpc_python_out=stubs \
         proto/legion/registry/v1/*.proto proto/legion/common/v1/*.proto proto/buf/validate/validate.proto
-    PYTHONPATH=stubs LEGION_REGISTRY=127.0.0.1:7401 python agent.py
+    PYTHONPATH=stubs LEGION_REGISTRY=127.0.0.1:7401 python raw_agent.py
 """
 
-import json, os, platform, queue, random, signal, socket, sys, threading, time
+import json
+import os
+import platform
+import queue
+import random
+import signal
+import socket
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -17,17 +26,10 @@ from legion.registry.v1 import capability_pb2, registry_service_pb2_grpc, sessio
 REGISTRY = os.environ.get("LEGION_REGISTRY", "127.0.0.1:7401").split(",")
 AGENT_ID = os.environ.get("AGENT_ID", f"python-{socket.gethostname()}-{os.getpid()}")
 SLOTS = 8
-
-
-def upper(data):
-    return {"text": data["text"].upper()}
-
-
-def reverse(data):
-    return {"text": data["text"][::-1]}
-
-
-HANDLERS = {"py.upper": upper, "py.reverse": reverse}
+HANDLERS = {
+    "py.upper": lambda data: {"text": data["text"].upper()},
+    "py.reverse": lambda data: {"text": data["text"][::-1]},
+}
 
 
 def execute(assignment):

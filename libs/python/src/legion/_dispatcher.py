@@ -1,6 +1,7 @@
 """Calls to the Dispatcher."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -38,14 +39,17 @@ class Dispatcher:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._closed = False
 
-    async def call(self, method: str, request: Message, response: type[Response], *, patience: float) -> Response:
+    async def call(
+        self, method: str, request: Message, response: type[Response], *, patience: float, answer: float | None = 10.0
+    ) -> Response:
         """Calls; where nobody answers, again and again.
 
         Args:
             method: Its name.
             request: What to send.
             response: What comes back.
-            patience: For how long, in seconds; infinity: for ever.
+            patience: For how long it is tried again, in seconds; infinity: for ever.
+            answer: How long an answer may take, in seconds; None: for as long as there is patience.
 
         Raises:
             LegionError: It was refused, or nobody has answered; `DEADLINE_EXCEEDED` if an answer did not come in time,
@@ -54,16 +58,14 @@ class Dispatcher:
         give_up = time.monotonic() + patience
         trouble: LegionError | None = None
         for failures in range(1, 2**31):
-            left = give_up - time.monotonic()
             try:
-                return await self._try(method, request, response, left)
+                return await self._try(method, request, response, answer or give_up - time.monotonic())
             except LegionError as error:
-                if error.code == "DEADLINE_EXCEEDED" and trouble is not None:
-                    raise error from trouble
-                if not is_transient(error) or self._closed:
-                    raise
                 delay = max(full_jitter(failures, initial=0.1, maximum=2.0), error.retry_delay or 0.0)
-                if time.monotonic() + delay > give_up:
+                late = time.monotonic() + delay > give_up
+                if error.code == "DEADLINE_EXCEEDED" and late and trouble is not None:
+                    raise error from trouble
+                if late or self._closed or not (is_transient(error) or error.code == "DEADLINE_EXCEEDED"):
                     raise
                 trouble = error
             await asyncio.sleep(delay)
@@ -85,23 +87,19 @@ class Dispatcher:
             f"{_SERVICE}/{method}", _serialize, response.FromString
         )
         try:
-            return await call(request, timeout=max(seconds, 0.0) if seconds != float("inf") else None)
+            return await call(request, timeout=None if seconds == math.inf else max(seconds, 0.0))
         except grpc.aio.AioRpcError as error:
             failure = legion_error(error)
-            if is_transient(failure) and target == self._targets[0]:
+            if (is_transient(failure) or failure.code == "DEADLINE_EXCEEDED") and target == self._targets[0]:
                 self._targets.append(self._targets.pop(0))
-            if failure.code == "UNAVAILABLE" and not failure.reason:
-                failure = _unreachable(target, failure)
-            raise failure from error
+            if failure.reason or failure.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+                raise failure from error
+            what = "No Dispatcher answers" if failure.code == "UNAVAILABLE" else "No answer in time from the Dispatcher"
+            raise LegionError(f"{what} at {target}: {failure}", code=failure.code) from error
         except asyncio.CancelledError:
             if self._closed:
                 raise LegionError("This LegionCore was closed.", code="CANCELLED") from None
             raise
-
-
-def _unreachable(target: str, error: LegionError) -> LegionError:
-    message = f"No Dispatcher answers at {target}: {error}"
-    return LegionError(message, code=error.code, retry_delay=error.retry_delay)
 
 
 def _serialize(request: Message) -> bytes:

@@ -1,10 +1,9 @@
 """An agent's life from its start to its end."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -60,8 +59,10 @@ class Life:
         self._targets = addresses("registry", agent.registry)
         self._hello = hello_of(agent)
         self._session: Session | None = None
-        self._begun: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._welcomed = False
+        self._begun = asyncio.Event()
+        self._over = asyncio.Event()
+        self._error: BaseException | None = None
         self._draining: asyncio.Task[None] | None = None
         self.runner: Runner | None = None
         self.state: AgentState = "starting"
@@ -88,14 +89,18 @@ class Life:
         """Returns when the agent was welcomed; raises AgentError if it never will be, TimeoutError."""
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.shield(asyncio.wrap_future(self._begun))
+                await self._begun.wait()
         except (TimeoutError, asyncio.CancelledError):
             self.drain("The agent stops.")
             raise
+        if not self._welcomed:
+            raise self._error or AgentError("STOPPED", "The agent was stopped before it had reached a Registry.")
 
     async def over(self) -> None:
         """Returns when it was stopped or drained; raises what ended it."""
-        await asyncio.shield(asyncio.wrap_future(self._over))
+        await self._over.wait()
+        if self._error is not None:
+            raise self._error
 
     async def stopped(self, timeout: float) -> None:  # noqa: ASYNC109 - what runs is asked to stop then
         """Drains; what still runs after the timeout is asked to stop, then answered for. Never raises."""
@@ -107,8 +112,7 @@ class Life:
             await asyncio.wait({draining}, timeout=grace + _LAST_WORDS)
             if self._session is not None:
                 self._session.end()
-        with contextlib.suppress(AgentError):
-            await self.over()
+        await self._over.wait()
 
     def drain(self, reason: str) -> "asyncio.Task[None]":
         """Takes nothing new and ends when nothing is held; once for all who ask."""
@@ -116,7 +120,8 @@ class Life:
             self._draining = asyncio.create_task(self._drain(reason))
             if self.state != "stopped":
                 self._become("draining")
-                self._agent.on_draining(reason)
+                with _logged("on_draining"):
+                    self._agent.on_draining(reason)
         return self._draining
 
     def on_state(self, state: SessionState) -> None:
@@ -126,9 +131,10 @@ class Life:
 
     def on_welcome(self, session_id: str, resumed: bool) -> None:
         """A stream carries the session."""
-        if not self._begun.done():
-            self._begun.set_result(None)
-        self._agent.on_connected(session_id, resumed)
+        self._welcomed = True
+        self._begun.set()
+        with _logged("on_connected"):
+            self._agent.on_connected(session_id, resumed)
 
     def on_drain(self, reason: str) -> None:
         """The mesh asks this agent to end."""
@@ -142,17 +148,10 @@ class Life:
         except BaseException as error:
             if not isinstance(error, AgentError):
                 log.exception("a defect in the session")
-            self._fail(error)
-        else:
-            stopped = AgentError("STOPPED", "The agent was stopped before it had reached a Registry.")
-            if not self._begun.done():
-                self._begun.set_exception(stopped)
-            self._over.set_result(None)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self._begun.done():
-            self._begun.set_exception(error)
-        self._over.set_exception(error)
+            self._error = error
+        finally:
+            self._begun.set()
+            self._over.set()
 
     async def _drain(self, reason: str) -> None:
         assert self._session is not None
@@ -160,8 +159,7 @@ class Life:
         self._session.drain(reason)
         await self.runner.empty.wait()
         self._session.end()
-        with contextlib.suppress(AgentError):
-            await self.over()
+        await self._over.wait()
 
     def _wake(self) -> None:
         if self._session is not None:
@@ -170,6 +168,15 @@ class Life:
     def _become(self, state: AgentState) -> None:
         if state != self.state:
             self.state, self.since = state, datetime.now(UTC)
+
+
+@contextlib.contextmanager
+def _logged(hook: str) -> Iterator[None]:
+    """An author's mistake in a hook is no reason to end the session."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s raised", hook)
 
 
 def hello_of(agent: Described) -> Hello:

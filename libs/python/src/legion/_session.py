@@ -22,6 +22,8 @@ SessionState = Literal["starting", "active", "suspended", "stopped"]
 
 # The same answer would come again, whichever replica gave it.
 _LASTING = {"INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}
+# An address that swallows everything gives no other sign.
+_HELLO_LIMIT = 10.0
 _CAUSES: dict[int, CancelCause] = {
     Cause.CANCEL_CAUSE_TIMEOUT: "TIMEOUT",
     Cause.CANCEL_CAUSE_LEASE_LOST: "LEASE_LOST",
@@ -177,7 +179,7 @@ class Session:
         if self.session_id:
             hello.in_flight.extend(attempt.ref for attempt in self._runner.held.values())
         try:
-            self._welcome(stream, await stream.open(hello))
+            self._welcome(stream, await stream.open(hello, min(self._pulse.lease, _HELLO_LIMIT)))
         except LegionError as error:
             error.add_note(f"at {stream.target}")
             raise

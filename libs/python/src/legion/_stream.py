@@ -21,8 +21,6 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", 32 * 1024 * 1024),
     ("grpc.max_send_message_length", 32 * 1024 * 1024),
 ]
-# An address that swallows everything gives no other sign.
-_HELLO_LIMIT = 10.0
 _END_LIMIT = 2.0
 
 
@@ -65,26 +63,27 @@ class Stream:
         self._deferred: list[ConnectResponse] = []
         self._finishing = False
 
-    async def open(self, hello: Hello) -> Welcome:
+    async def open(self, hello: Hello, limit: float) -> Welcome:
         """Says hello and returns the welcome; the rest of that frame comes with `carry`.
 
         Raises:
-            LegionError: The Registry refused, or nobody answered within 10 s.
+            LegionError: The Registry refused, or nobody answered within `limit` seconds.
         """
+        frame: ConnectResponse | None = None
+        why = f"{self.target} ended the stream, or sent something else, before its welcome."
         try:
-            async with asyncio.timeout(_HELLO_LIMIT):
+            async with asyncio.timeout(limit):
                 with contextlib.suppress(LegionError):  # reading says why
                     await self._write(ConnectRequest(hello=hello))
                 frame = await self._read()
         except TimeoutError:
-            await self.close()
-            raise _unavailable(f"{self.target} did not answer within {_HELLO_LIMIT:g} s.") from None
-        except BaseException:
-            await self.close()
-            raise
+            why = f"{self.target} did not answer within {limit:g} s."
+        finally:
+            if frame is None:
+                await self.close()
         if frame is None or not frame.HasField("welcome"):
             await self.close()
-            raise _unavailable(f"{self.target} ended the stream, or sent something else, before its welcome.")
+            raise _unavailable(why)
         self._deferred.append(frame)
         return frame.welcome
 
@@ -108,6 +107,8 @@ class Stream:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
+            # They hold the call by what they raised, and so would who is told of the error.
+            del part, parts, reading, timing, writing
             await self.close()
 
     def wake(self) -> None:
@@ -141,14 +142,21 @@ class Stream:
 
     async def close(self) -> None:
         """Drops the connection."""
-        await self._channel.close()
+        call = self.__dict__.pop("_call", None)
+        if call is not None:
+            call.cancel()
+            del call  # a call that is known to anybody keeps its connection open
+            await self._channel.close()
 
     async def _read(self) -> ConnectResponse | None:
         try:
             frame = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise legion_error(error) from error
-        return frame if isinstance(frame, ConnectResponse) else None
+            failure = legion_error(error)
+        else:
+            return frame if isinstance(frame, ConnectResponse) else None
+        # Here, so that it does not bring the call along as its context.
+        raise failure
 
     async def _read_on(self) -> None:
         while (frame := await self._read()) is not None:
@@ -220,9 +228,12 @@ class Stream:
         try:
             await self._call.write(frame)
         except grpc.aio.AioRpcError as error:
-            raise legion_error(error) from error
-        except asyncio.InvalidStateError as error:
-            raise _unavailable(f"{self.target} has ended the stream.") from error
+            failure = legion_error(error)
+        except asyncio.InvalidStateError:
+            failure = _unavailable(f"{self.target} has ended the stream.")
+        else:
+            return
+        raise failure
 
 
 def _unavailable(message: str) -> LegionError:

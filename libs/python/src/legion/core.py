@@ -279,11 +279,13 @@ class LegionCore:
     async def _run(self, spec: TaskSpec, timeout: float | None) -> Any:  # noqa: ASYNC109
         patience = math.inf if timeout is None else timeout
         try:
-            ran = await self._dispatcher.call("RunTask", RunTaskRequest(task=spec), RunTaskResponse, patience=patience)
+            request = RunTaskRequest(task=spec)
+            ran = await self._dispatcher.call("RunTask", request, RunTaskResponse, patience=patience, answer=None)
         except LegionError as error:
             late = error.code == "DEADLINE_EXCEEDED" or (error.code == "UNAVAILABLE" and not error.reason)
             if timeout is None or not late:
                 raise
+            # An answer that only took too long is no trouble.
             trouble = error.__cause__ if error.code == "DEADLINE_EXCEEDED" else error
             raise WaitTimeoutError(spec.task_id, timeout) from (trouble if isinstance(trouble, LegionError) else None)
         return task_result(ran.task)

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { legionError } from "#libs/rpc/errors.ts";
 import { TestRegistry } from "../agent/harness/test-registry.ts";
-import { startPythonAgent, whyNoPython } from "./python/run.ts";
+import { whyNoPython } from "./python/environments.ts";
+import { startPythonAgent } from "./python/run.ts";
 
 const skip = whyNoPython();
 if (skip !== undefined) console.error(`SKIPPED: the Python agent is not tested, for ${skip}`);
