@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as Any_
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from legion._proto.error_details_pb2 import ErrorInfo
 from legion._proto.payload_pb2 import Payload
@@ -70,11 +70,7 @@ class FakeStream:
 
     async def abort(self, code: grpc.StatusCode, reason: str = "") -> None:
         """Ends the stream with an error of the mesh."""
-        info = Any_()
-        info.type_url = "type.googleapis.com/google.rpc.ErrorInfo"
-        info.value = ErrorInfo(reason=reason, domain="legion").SerializeToString()
-        status = Status(code=code.value[0], message=reason, details=[info])
-        self._context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        self._context.set_trailing_metadata(details(ErrorInfo(reason=reason, domain="legion")))
         self.broken = code, reason
         self.breaks.set()
 
@@ -143,3 +139,12 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(int(seconds * 1e9))
     return duration
+
+
+def details(*messages: Message) -> tuple[tuple[str, bytes], ...]:
+    """What the mesh sends with an error, as trailing metadata."""
+    status = Status()
+    for message in messages:
+        name = type(message).__name__
+        status.details.add(type_url=f"type.googleapis.com/google.rpc.{name}", value=message.SerializeToString())
+    return (("grpc-status-details-bin", status.SerializeToString()),)

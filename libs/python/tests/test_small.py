@@ -8,9 +8,9 @@ import pytest
 from legion import Agent, AttemptCanceled, TaskContext, TaskError
 from legion._addresses import addresses
 from legion._backoff import full_jitter
+from legion._handlers import as_handler
 from legion._json import read_task_data, write_result
 from legion._threads import DaemonThreads
-from legion.decorated import as_handler
 
 
 def test_backoff_doubles_to_its_maximum_and_is_anything_below() -> None:

@@ -4,7 +4,7 @@ from ._options import Capability
 from ._spec import RetryPolicy, TaskOptions
 from .agent import AgentStatus, LegionAgent
 from .context import TaskContext
-from .core import LegionCore, MeshHealth, MeshMetrics
+from .core import LegionCore
 from .decorated import Agent
 from .errors import (
     AgentError,
@@ -18,6 +18,7 @@ from .errors import (
     WaitTimeoutError,
 )
 from .limits import TokenBucketLimiter, rate_limit
+from .mesh import MeshHealth, MeshMetrics
 
 __all__ = [
     "Agent",

@@ -72,14 +72,14 @@ class Dispatcher:
         raise AssertionError
 
     async def close(self) -> None:
-        """Ends the connections; whoever waits is told so with `CANCELLED`."""
+        """Ends the connections; whoever waits is told so with `CLOSED`."""
         self._closed = True
         for channel in self._channels.values():
             await channel.close()
 
     async def _try(self, method: str, request: Message, response: type[Response], seconds: float) -> Response:
         if self._closed:
-            raise LegionError("This LegionCore is closed.", code="CANCELLED")
+            raise LegionError("This LegionCore is closed.", code="CANCELLED", reason="CLOSED")
         target = self._targets[0]
         if target not in self._channels:
             self._channels[target] = grpc.aio.insecure_channel(target, _OPTIONS)
@@ -98,7 +98,7 @@ class Dispatcher:
             raise LegionError(f"{what} at {target}: {failure}", code=failure.code) from error
         except asyncio.CancelledError:
             if self._closed:
-                raise LegionError("This LegionCore was closed.", code="CANCELLED") from None
+                raise LegionError("This LegionCore was closed.", code="CANCELLED", reason="CLOSED") from None
             raise
 
 

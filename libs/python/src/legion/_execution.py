@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from . import _json
 from ._attempt import Attempt
+from ._handlers import Handler, is_async
 from ._threads import DaemonThreads
 from .context import TaskContext
 
 log = logging.getLogger("legion")
 
-Handler = Callable[[dict[str, Any], TaskContext], Any]
 # What came of it: the result as JSON, or what was raised.
 Verdict = bytes | BaseException
 
@@ -137,11 +137,6 @@ class Execution:
     def _finish(self, attempt: Attempt, verdict: Verdict) -> None:
         self._cancels.pop(attempt, None)
         self._done(attempt, verdict)
-
-
-def is_async(handler: Callable[..., Any]) -> bool:
-    """Says whether calling it gives a coroutine: also of objects that are called, and of partial functions."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

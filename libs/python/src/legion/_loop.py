@@ -32,7 +32,12 @@ class LoopThread:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self.submit(coroutine).result()
+            future = self.submit(coroutine)
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                future.cancel()
+                raise
         coroutine.close()
         raise RuntimeError(f"This blocks the event loop that it is called on: await {instead}.")
 

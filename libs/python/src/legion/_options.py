@@ -8,10 +8,33 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, TypedDict
 
 from ._proto.capability_pb2 import Capability as CapabilityMessage
 from ._proto.label_pb2 import Label
+
+
+class CommonOptions(TypedDict, total=False):
+    """See `LegionAgent`."""
+
+    version: str
+    namespace: str
+    labels: Mapping[str, str]
+    slots: int
+    registry: str | None
+    cancel_grace: float
+
+
+class AgentOptions(CommonOptions, total=False):
+    """See `LegionAgent`, whose `name` is given by itself."""
+
+    agent_id: str | None
+
+
+class RegisterOptions(CommonOptions, total=False):
+    """See `LegionAgent`, whose `agent_id` and `capabilities` are given by themselves."""
+
+    name: str
 
 
 @dataclass(frozen=True)

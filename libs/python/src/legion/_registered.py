@@ -1,12 +1,11 @@
 """Whatever does tasks, under an identity and with capabilities that somebody else chose."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._execution import Handler
-from ._options import Capability
+from ._handlers import Handler, as_handler
+from ._options import Capability, RegisterOptions
 from .agent import LegionAgent
-from .decorated import as_handler
 
 # A LegionAgent that was not started, an object with `execute` or `execute_async`, or a function.
 AgentLike = LegionAgent | Callable[..., Any] | object
@@ -31,14 +30,14 @@ class RegisteredAgent(LegionAgent):
 
 
 def registered(
-    agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: Mapping[str, Any]
+    agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: RegisterOptions
 ) -> LegionAgent:
     """Returns an agent that can be started: the one that was given, if it is one."""
     chosen = {**options, "agent_id": agent_id, "capabilities": list(capabilities)}
     if not isinstance(agent, LegionAgent):
         return RegisteredAgent(agent, **chosen)
     for name, value in chosen.items():
-        if not hasattr(agent, name):
+        if name not in vars(agent):
             raise TypeError(f"An agent has no option {name!r}.")
         setattr(agent, name, value)
     return agent

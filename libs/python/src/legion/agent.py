@@ -7,7 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
-from ._execution import Handler
+from ._handlers import Handler, as_handler
 from ._life import AgentState, Life
 from ._loop import LoopThread
 from ._options import Capability, default_agent_id
@@ -87,8 +87,7 @@ class LegionAgent:
         self.slots = slots
         self.registry = registry
         self.cancel_grace = cancel_grace
-        if capabilities is not None:
-            self.capabilities = capabilities
+        self.capabilities = list(self.capabilities if capabilities is None else capabilities)
         self._life: Life | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own_loop: LoopThread | None = None
@@ -98,8 +97,9 @@ class LegionAgent:
         """Does a task, in a thread.
 
         What it returns is the result: a dict that can be written as JSON. What it raises becomes a failure that is
-        tried again, unless it is a TaskError that says otherwise. It should look at `context.canceled`, call
-        `context.check` now and then, or sleep by `context.sleep`.
+        tried again, unless it is a TaskError that says otherwise. A subclass may leave `context` out.
+
+        It should look at `context.canceled`, call `context.check` now and then, or sleep by `context.sleep`.
         """
         message = f"{self.name} has no implementation of {context.capability}."
         raise TaskError("NOT_IMPLEMENTED", message, retryable=False)
@@ -222,7 +222,7 @@ class LegionAgent:
         """Returns what runs tasks of that capability; for subclasses that have one for each."""
         del capability
         overridden = type(self).execute_async is not LegionAgent.execute_async
-        return self.execute_async if overridden else self.execute
+        return as_handler(self.execute_async if overridden else self.execute)
 
     def handler_loop(self) -> asyncio.AbstractEventLoop:
         """Returns the loop on which coroutines run."""

@@ -5,12 +5,12 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 from ._addresses import addresses
 from ._dispatcher import Dispatcher
 from ._loop import session_loop
-from ._options import Capability
+from ._options import Capability, RegisterOptions
 from ._proto.dispatcher_service_pb2 import (
     CancelTaskRequest,
     CancelTaskResponse,
@@ -27,52 +27,13 @@ from ._proto.task_pb2 import TaskSpec, TaskState
 from ._registered import AgentLike, registered
 from ._result import task_result
 from ._spec import TaskOptions, task_spec
+from ._status import is_transient
 from .agent import LegionAgent
 from .errors import LegionError, WaitTimeoutError
+from .mesh import MeshHealth, MeshMetrics, health_of, metrics_of
 
 # How long calls other than dispatches are tried again where nobody answers, in seconds.
 _PATIENCE = 10.0
-
-
-class MeshMetrics(TypedDict):
-    """Counters since the mesh was first started, which survive restarts, and gauges."""
-
-    total_agents: int
-    """Agents ever seen."""
-    active_agents: int
-    """Agents that have a session."""
-    tasks_dispatched: int
-    """Attempts given to agents."""
-    tasks_completed: int
-    tasks_failed: int
-    """Ended `FAILED` or `DEAD`."""
-    tasks_submitted: int
-    tasks_canceled: int
-    tasks_dead: int
-    """Of `tasks_failed`, those out of attempts."""
-    tasks_queued: int
-    """Waiting for an agent now."""
-    tasks_scheduled: int
-    """Waiting for their time now."""
-    tasks_leased: int
-    """Held by agents now."""
-    tasks_parked: int
-    """Of `tasks_queued`, those that a limit holds back."""
-
-
-class MeshHealth(TypedDict):
-    """How the mesh is."""
-
-    status: str
-    """`healthy`, `degraded` or `unhealthy`."""
-    agents: int
-    """Agents that have a session."""
-    database: str
-    """`connected` or `disconnected`."""
-    uptime: float
-    """Seconds since the Dispatcher that answered was started."""
-    services: list[dict[str, str]]
-    """Of each service its `name`, `status` and `message`."""
 
 
 class LegionCore:
@@ -101,7 +62,11 @@ class LegionCore:
         self._agents: list[LegionAgent] = []
 
     def register_agent(
-        self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], **options: Any
+        self,
+        agent_id: str,
+        agent: AgentLike,
+        capabilities: Sequence[str | Capability],
+        **options: Unpack[RegisterOptions],
     ) -> LegionAgent:
         """Starts an agent of this process. Returns when the mesh has welcomed it, however long that takes.
 
@@ -121,7 +86,11 @@ class LegionCore:
         return started
 
     async def register_agent_async(
-        self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], **options: Any
+        self,
+        agent_id: str,
+        agent: AgentLike,
+        capabilities: Sequence[str | Capability],
+        **options: Unpack[RegisterOptions],
     ) -> LegionAgent:
         """As `register_agent`; coroutines of the agent run on the loop that awaits this."""
         started = self._registered(agent_id, agent, capabilities, options)
@@ -265,10 +234,14 @@ class LegionCore:
         await self.close_async()
 
     def _registered(
-        self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: Mapping[str, Any]
+        self, agent_id: str, agent: AgentLike, capabilities: Sequence[str | Capability], options: RegisterOptions
     ) -> LegionAgent:
-        mine = {"registry": self._registry, "namespace": self._namespace}
-        made = registered(agent_id, agent, capabilities, {**{k: v for k, v in mine.items() if v}, **options})
+        mine: RegisterOptions = {}
+        if self._registry:
+            mine["registry"] = self._registry
+        if self._namespace:
+            mine["namespace"] = self._namespace
+        made = registered(agent_id, agent, capabilities, {**mine, **options})
         self._agents.append(made)
         return made
 
@@ -282,8 +255,7 @@ class LegionCore:
             request = RunTaskRequest(task=spec)
             ran = await self._dispatcher.call("RunTask", request, RunTaskResponse, patience=patience, answer=None)
         except LegionError as error:
-            late = error.code == "DEADLINE_EXCEEDED" or (error.code == "UNAVAILABLE" and not error.reason)
-            if timeout is None or not late:
+            if timeout is None or not (error.code == "DEADLINE_EXCEEDED" or is_transient(error)):
                 raise
             # An answer that only took too long is no trouble.
             trouble = error.__cause__ if error.code == "DEADLINE_EXCEEDED" else error
@@ -305,28 +277,8 @@ class LegionCore:
 
     async def _metrics(self) -> MeshMetrics:
         got = await self._dispatcher.call("GetMetrics", GetMetricsRequest(), GetMetricsResponse, patience=_PATIENCE)
-        return {
-            "total_agents": got.total_agents,
-            "active_agents": got.active_agents,
-            "tasks_dispatched": got.tasks_dispatched,
-            "tasks_completed": got.tasks_completed,
-            "tasks_failed": got.tasks_failed,
-            "tasks_submitted": got.tasks_submitted,
-            "tasks_canceled": got.tasks_canceled,
-            "tasks_dead": got.tasks_dead,
-            "tasks_queued": got.tasks_queued,
-            "tasks_scheduled": got.tasks_scheduled,
-            "tasks_leased": got.tasks_leased,
-            "tasks_parked": got.tasks_parked,
-        }
+        return metrics_of(got)
 
     async def _health(self) -> MeshHealth:
         got = await self._dispatcher.call("GetHealth", GetHealthRequest(), GetHealthResponse, patience=0.0)
-        services = [{"name": each.name, "status": each.status, "message": each.message} for each in got.services]
-        return {
-            "status": got.status,
-            "agents": got.agents,
-            "database": got.database,
-            "uptime": got.uptime,
-            "services": services,
-        }
+        return health_of(got)

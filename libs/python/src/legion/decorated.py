@@ -1,12 +1,10 @@
 """The short way to write an agent."""
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from ._execution import Handler, is_async
-from ._options import Capability
+from ._handlers import Handler, as_handler
+from ._options import AgentOptions, Capability
 from .agent import LegionAgent
 from .errors import TaskError
 
@@ -29,7 +27,7 @@ class Agent(LegionAgent):
     Plain functions run in threads, coroutine functions on the event loop. A function may leave `context` out.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: Unpack[AgentOptions]) -> None:
         """Makes one without capabilities; the options are those of `LegionAgent`."""
         super().__init__(name, **options)
         self._handlers: dict[str, Handler] = {}
@@ -66,27 +64,3 @@ class Agent(LegionAgent):
         if handler is None:
             raise TaskError("NOT_IMPLEMENTED", f"{self.name} has no handler of {capability}.", retryable=False)
         return handler
-
-
-def as_handler(function: Callable[..., Any]) -> Handler:
-    """Returns a handler that calls the function, with the context if it takes it."""
-    parameters = inspect.signature(function).parameters.values()
-    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    needed = [each for each in positional if each.default is each.empty]
-    if any(each.kind is each.VAR_POSITIONAL for each in parameters) or len(positional) > 1 >= len(needed) - 1:
-        return function
-    if len(positional) != 1:
-        raise TypeError(f"A handler takes a task's data and a context, or the data alone; {function!r} does not.")
-    if is_async(function):
-
-        @functools.wraps(function)
-        async def with_data_async(data: dict[str, Any], context: object) -> Any:
-            return await function(data)
-
-        return with_data_async
-
-    @functools.wraps(function)
-    def with_data(data: dict[str, Any], context: object) -> Any:
-        return function(data)
-
-    return with_data

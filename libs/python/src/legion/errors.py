@@ -88,8 +88,9 @@ class LegionError(Exception):
     """The mesh, or this client before anything left it, did not do what it was asked.
 
     `code` is gRPC's name of the status, such as `INVALID_ARGUMENT`. `reason` is a stable word for
-    programs, such as `TASK_DATA_NOT_OBJECT`; empty when the error is not Legion's own. `help` says what
-    to do about it. `retry_delay` is how long the mesh asks to wait before the next try, in seconds.
+    programs, such as `TASK_DATA_NOT_OBJECT`; `CLOSED` when the LegionCore was closed; empty when the error is
+    not Legion's own. `help` says what to do about it. `retry_delay` is how long the mesh asks to wait
+    before the next try, in seconds.
     """
 
     def __init__(
