@@ -32,6 +32,7 @@ class FakeStream:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._seq = 0
+        self._writing = asyncio.Lock()
         self._changed = asyncio.Condition()
         self.frames: list[ConnectRequest] = []
         self.over = asyncio.Event()
@@ -47,8 +48,9 @@ class FakeStream:
         return [outcome for frame in self.frames for outcome in frame.outcomes]
 
     async def send(self, **fields: Any) -> None:
-        self._seq += 1
-        await self._context.write(ConnectResponse(seq=self._seq, **fields))
+        async with self._writing:
+            self._seq += 1
+            await self._context.write(ConnectResponse(seq=self._seq, **fields))
 
     async def welcome(self, *, heartbeat: float = 3.0, lease: float = 10.0, **fields: Any) -> None:
         defaults = {"session_id": self.hello.session_id or "session-1", "resumed": bool(self.hello.session_id)}

@@ -146,7 +146,7 @@ class Life:
         try:
             await self._session.run()
         except BaseException as error:
-            if not isinstance(error, AgentError):
+            if not isinstance(error, AgentError | asyncio.CancelledError):
                 log.exception("a defect in the session")
             self._error = error
         finally:
