@@ -101,6 +101,32 @@ async def test_canceled_in_a_thread_and_on_the_loop() -> None:
             assert causes == ["REQUESTED", "REQUESTED"]
 
 
+async def test_an_attempt_that_was_lost_comes_again_under_its_number() -> None:
+    async with FakeRegistry(acknowledges=False) as registry:
+        agent, runs, stubborn = agent_of(registry), list[int](), threading.Event()
+
+        @agent.capability("stubborn")
+        def stay(data: dict[str, Any]) -> dict[str, int]:
+            runs.append(len(runs) + 1)
+            if len(runs) == 1:
+                stubborn.wait(20)
+            return {"run": len(runs)}
+
+        async with agent:
+            stream = await registry.stream(0)
+            await stream.assign("a", "stubborn")
+            await stream.assign("a", "stubborn")
+            await stream.until(lambda: stream.frames[-1].ack == 3)
+            await cancel(stream, "a", CancelCause.CANCEL_CAUSE_LEASE_LOST)
+            await stream.assign("a", "stubborn")
+            assert (await stream.outcome("a")).outcome.completed.result.data == b'{"run":2}'
+            stubborn.set()
+            await stream.assign("b", "echo")
+            await stream.outcome("b")
+            assert [outcome.task_id for outcome in stream.outcomes] == ["a", "b"]
+            await stream.send(ack=stream.frames[-1].seq)
+
+
 async def test_execution_timeout_is_kept_without_the_mesh() -> None:
     async with FakeRegistry() as registry, agent_of(registry):
         stream = await registry.stream(0)

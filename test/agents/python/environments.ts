@@ -22,12 +22,12 @@ export function whyNoPython(): string | undefined {
 
 /** A Python that has the SDK, installed as its users install it. */
 export async function pythonWithSdk(): Promise<string> {
-  return await environment("sdk", sources, [packageFolder]);
+  return await environment(sources, [packageFolder]);
 }
 
 /** A Python that has what the SDK is checked and generated with. */
 export async function pythonWithTools(): Promise<string> {
-  return await environment("tools", [tools], ["-r", tools]);
+  return await environment([tools], ["-r", tools]);
 }
 
 /** A Python that has gRPC, and the stubs of this very contract as anybody generates them. */
@@ -44,8 +44,8 @@ export async function pythonWithStubs(): Promise<{ readonly python: string; read
   return { python: join(folder, "venv/bin/python"), stubs: join(folder, "stubs") };
 }
 
-async function environment(name: string, inputs: readonly string[], install: readonly string[]): Promise<string> {
-  const folder = await built(`python-${name}`, inputs, async (unfinished) => {
+async function environment(inputs: readonly string[], install: readonly string[]): Promise<string> {
+  const folder = await built("python", inputs, async (unfinished) => {
     await makeEnvironment(unfinished, install);
   });
   return join(folder, "venv/bin/python");

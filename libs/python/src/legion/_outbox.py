@@ -50,6 +50,13 @@ class Outbox:
         self._sent_count -= len(done)
         return done
 
+    def remove(self, attempt: Attempt) -> None:
+        """Forgets one, if it is there: nobody waits for its outcome any more."""
+        for attempts in (self._unsent, *(sent for _, sent in self._sent)):
+            if attempt in attempts:
+                attempts.remove(attempt)
+        self._sent_count = sum(len(sent) for _, sent in self._sent)
+
     def rewind(self) -> None:
         """A new stream begins: everything not acknowledged is to be sent again, but for what is lost."""
         unacknowledged = [attempt for _, attempts in self._sent for attempt in attempts]

@@ -53,8 +53,14 @@ class Runner:
     def accept(self, assignment: Assignment) -> None:
         """Holds it; it starts with `start`."""
         attempt = Attempt(assignment, context_of(assignment))
-        if attempt.key in self.held:
-            return
+        former = self.held.get(attempt.key)
+        if former is not None:
+            # It may come again under its number while the run that was lost is still being stopped, or answered for.
+            reason = former.context.cancellation
+            if reason is None or reason.cause != "LEASE_LOST":
+                return
+            former.lose(reason)
+            self.outbox.remove(former)
         self.held[attempt.key] = attempt
         self._waiting.append(attempt)
         self.empty.clear()
