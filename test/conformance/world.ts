@@ -8,12 +8,12 @@ import { type Mesh, startMesh } from "../harness/mesh.ts";
 import { MeshProcess } from "../harness/mesh-process.ts";
 import type { Endpoints } from "./endpoints.ts";
 
-export const hastyLeaseMs = 2_000;
+export const hastyLeaseMs = 3_000;
 
 /** One mesh for all the behaviours of a language. */
 export class World implements AsyncDisposable {
   readonly mesh: Mesh;
-  /** A Registry of the same mesh that gives a session up after 2 s of silence; the others after 30. */
+  /** A Registry of the same mesh that gives a session up after 3 s of silence; the others after 30. */
   readonly hasty: MeshProcess;
   readonly core: LegionCore;
   readonly registry;
@@ -27,7 +27,7 @@ export class World implements AsyncDisposable {
     const env = {
       ...mesh.env,
       SESSION_LEASE: `${hastyLeaseMs}ms`,
-      HEARTBEAT_INTERVAL: "300ms",
+      HEARTBEAT_INTERVAL: "500ms",
       GRPC_PORT: String(grpcPort),
       HTTP_PORT: String(httpPort),
     };

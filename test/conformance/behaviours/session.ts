@@ -26,7 +26,7 @@ export const session: Behaviour[] = [
       const proxy = trial.use(await BlackHole.start(hasty.address));
       const agent = await trial.agent({ registry: [proxy.address] });
       const held = trial.taskId("held");
-      const result = trial.run("sleep", { ms: 3 * hastyLeaseMs }, { taskId: held });
+      const result = trial.run("sleep", { ms: 2 * hastyLeaseMs }, { taskId: held });
       await agent.untilTask("begin", held);
       const connections = proxy.swallow();
       // By both sides, each by itself, for neither can tell the other.
@@ -38,7 +38,7 @@ export const session: Behaviour[] = [
       });
       proxy.forward();
       await agent.until("connected", 2, 30_000);
-      assert.deepEqual(await result, { slept: 3 * hastyLeaseMs });
+      assert.deepEqual(await result, { slept: 2 * hastyLeaseMs });
       const { state } = await core.getTask(held);
       assert.equal(state, "COMPLETED");
       assert.deepEqual(await trial.run("echo", { still: "here" }), { still: "here" });
