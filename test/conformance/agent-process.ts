@@ -25,10 +25,10 @@ export class AgentProcess implements AsyncDisposable {
   /** Lines on its standard output that are no events: there must be none. */
   readonly strayLines: string[] = [];
   readonly errorLines: string[] = [];
-  /** Resolves when it has ended and all it printed was read: with its exit code, or the signal that killed it. */
-  readonly exited: Promise<number | NodeJS.Signals>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #watchers = new Set<() => void>();
+  /** Resolves when it has ended and all it printed was read. */
+  readonly #closed: Promise<void>;
   #exit: number | NodeJS.Signals | undefined;
 
   constructor(agentId: string, { file, args, env }: Command, variables: Readonly<Record<string, string>>) {
@@ -41,12 +41,10 @@ export class AgentProcess implements AsyncDisposable {
     createInterface(child.stdout).on("line", (line) => this.#read(line));
     createInterface(child.stderr).on("line", (line) => this.errorLines.push(line));
     living.add(this);
-    this.exited = once(child, "close").then(([code, signal]: (number | NodeJS.Signals | null)[]) => {
+    this.#closed = once(child, "close").then(([code, signal]: (number | NodeJS.Signals | null)[]) => {
       living.delete(this);
-      const exit = code ?? signal ?? "SIGKILL";
-      this.#exit = exit;
+      this.#exit = code ?? signal ?? "SIGKILL";
       this.#changed();
-      return exit;
     });
   }
 
@@ -71,6 +69,12 @@ export class AgentProcess implements AsyncDisposable {
     const find = (): EventOf<Name> | undefined => this.all(name).filter(isOfTask)[nth - 1];
     await this.when(() => find() !== undefined, `the ${name} of ${taskId}, number ${nth}`);
     return find()!;
+  }
+
+  /** Resolves with its exit code, or the signal that killed it, when it has ended. */
+  async untilExit(limitMs?: number): Promise<number | NodeJS.Signals | undefined> {
+    await this.when(() => this.#exit !== undefined, "its end", limitMs);
+    return this.#exit;
   }
 
   /** Asked again at each event; fails after `limitMs` or when the agent has ended. */
@@ -117,7 +121,7 @@ export class AgentProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
-    await this.exited;
+    await this.#closed;
   }
 
   #read(line: string): void {

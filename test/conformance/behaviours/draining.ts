@@ -17,7 +17,7 @@ async function drains(trial: Trial, told: (agent: AgentProcess) => void | Promis
   });
   const third = await trial.submit("sleep", { ms: 1 });
   assert.deepEqual(await Promise.all(held), [{ slept: ms }, { slept: ms }]);
-  assert.equal(await agent.exited, 0, agent.transcript());
+  assert.equal(await agent.untilExit(), 0, agent.transcript());
   assert.equal(agent.all("begin").length, 2);
   assert.equal((await trial.world.core.getTask(third.taskId)).state, "QUEUED");
   // Had it only gone away, its session would be kept for it.
@@ -45,7 +45,7 @@ export const draining: Behaviour[] = [
       agent.signal("SIGTERM");
       await agent.until("draining", 1);
       agent.signal("SIGTERM");
-      assert.equal(await agent.exited, 1);
+      assert.equal(await agent.untilExit(), 1);
     },
   },
   {
@@ -55,8 +55,7 @@ export const draining: Behaviour[] = [
       const agent = await trial.agent({ registry: [registry.address] });
       await registry[Symbol.asyncDispose]();
       agent.signal("SIGTERM");
-      await agent.when(() => agent.exit !== undefined, "its end");
-      assert.equal(agent.exit, 0, agent.transcript());
+      assert.equal(await agent.untilExit(), 0, agent.transcript());
     },
   },
 ];

@@ -164,7 +164,7 @@ export const protocol: Behaviour[] = [
         onHello: (stream) => stream.fail(legionError("INVALID_REQUEST", "The name has a cat in it.")),
       });
       const agent = await trial.agent({ registry: [registry.address], connected: false });
-      assert.equal(await agent.exited, 1, agent.transcript());
+      assert.equal(await agent.untilExit(), 1, agent.transcript());
       assert.match(agent.errorLines.join("\n"), /The name has a cat in it\./);
       assert.equal(registry.streams.length, 1);
     },

@@ -82,7 +82,7 @@ export const session: Behaviour[] = [
     async run(trial) {
       const older = await trial.agent();
       const newer = await trial.agent({ agentId: older.agentId });
-      assert.equal(await older.exited, 1, older.transcript());
+      assert.equal(await older.untilExit(), 1, older.transcript());
       assert.notEqual(older.errorLines.join(""), "", "it says why");
       await trial.run("echo", {});
       assert.equal(newer.exit, undefined, newer.transcript());
