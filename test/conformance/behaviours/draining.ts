@@ -37,6 +37,23 @@ export const draining: Behaviour[] = [
       }),
   },
   {
+    name: "says again that it drains, after a reconnect",
+    async run(trial) {
+      const registry = await trial.scriptedRegistry();
+      const agent = await trial.agent({ registry: [registry.address] });
+      const first = await registry.stream(0);
+      first.assign({ taskId: "held", capability: "sleep", data: { ms: 3_000 } });
+      await agent.untilTask("begin", "held");
+      agent.signal("SIGTERM");
+      await first.until(({ frames }) => frames.some(({ drain }) => drain !== undefined), "a drain");
+      first.break();
+      const second = await registry.stream(1);
+      await second.until(({ frames }) => frames.some(({ drain }) => drain !== undefined), "a drain on the new stream");
+      await second.outcome("held");
+      assert.equal(await agent.untilExit(), 0, agent.transcript());
+    },
+  },
+  {
     name: "a second SIGTERM ends it at once",
     async run(trial) {
       const agent = await trial.agent();

@@ -34,6 +34,18 @@ export const protocol: Behaviour[] = [
     },
   },
   {
+    name: "acknowledges work before it does it",
+    async run(trial) {
+      // No heartbeat comes that could carry it.
+      const registry = await trial.scriptedRegistry({ onHello: (stream) => stream.welcome({ heartbeatMs: 60_000 }) });
+      const agent = await trial.agent({ registry: [registry.address] });
+      const stream = await registry.stream(0);
+      stream.assign({ taskId: "a", capability: "burn", data: { ms: 3_000 } });
+      await stream.until(({ last, seq }) => last.ack === seq, "the ack of its assignment");
+      assert.deepEqual([agent.all("end").length, stream.outcomes.length], [0, 0]);
+    },
+  },
+  {
     name: "sends again what was not acknowledged",
     async run(trial) {
       const registry = await trial.scriptedRegistry({ acknowledge: false });
@@ -108,6 +120,30 @@ export const protocol: Behaviour[] = [
       assert.equal((await second.outcome("held")).attempt, 2);
       second.break();
       assert.equal((await registry.stream(2)).hello.sessionId, "session-2");
+    },
+  },
+  {
+    name: "an attempt that is lost and comes again is new",
+    async run(trial) {
+      const registry = await trial.scriptedRegistry({ onHello: (stream) => stream.welcome({ resumed: false }) });
+      const agent = await trial.agent({ registry: [registry.address] });
+      const first = await registry.stream(0);
+      // It computes, so it cannot be stopped at once.
+      first.assign({ taskId: "again", capability: "burn", data: { ms: 2_000 } });
+      await agent.untilTask("begin", "again");
+      first.break();
+      const second = await registry.stream(1);
+      second.assign({ taskId: "again", capability: "echo", data: { n: 1 } });
+      await agent.untilTask("end", "again", 2);
+      second.assign({ taskId: "last", capability: "sleep", data: { ms: 500 } });
+      await second.outcome("last");
+      const outcomes = second.outcomes.filter(({ taskId }) => taskId === "again");
+      const results = outcomes.map(({ outcome }) =>
+        outcome?.kind.case === "completed"
+          ? JSON.parse(Buffer.from(outcome.kind.value.result!.data).toString())
+          : outcome,
+      );
+      assert.deepEqual(results, [{ n: 1 }], "what the first run comes to is nobody's");
     },
   },
   {
