@@ -161,9 +161,10 @@ export class ConnectionPool implements AsyncDisposable {
   /**
    * Resolves when Postgres answers; asks again, up to 2 s apart, for as long as it is away. Throws its error when that is
    * anything else (a wrong password), or the last one when the signal aborts.
+   * @param onRetry called before each wait.
    */
-  async whenReady(signal?: AbortSignal): Promise<void> {
-    await retryWhileDisconnected(() => this.run(ping), { signal });
+  async whenReady(signal?: AbortSignal, onRetry?: (error: unknown) => void): Promise<void> {
+    await retryWhileDisconnected(() => this.run(ping), { signal, onRetry });
   }
 
   /** Waits for the sessions that are out, then closes every connection. */

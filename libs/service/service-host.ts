@@ -7,6 +7,7 @@ import { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { pendingMigrations } from "#libs/db/migrate.ts";
 import { Ticker } from "#libs/lifecycle/ticker.ts";
 import { systemClock } from "#libs/clock/clock.ts";
+import { sleep } from "#libs/clock/sleep.ts";
 import { GrpcServer } from "#libs/rpc/grpc-server.ts";
 import { HttpServer } from "#libs/rpc/http-server.ts";
 import { validate } from "#libs/rpc/validate.ts";
@@ -24,6 +25,8 @@ export interface HostOptions {
   readonly migrationsDirectory: URL;
   /** Postgres settings of every connection. */
   readonly poolSettings?: Readonly<Record<string, string>>;
+  /** Ends the waiting for Postgres and its schema. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Says why the service is not ready, in a few words, or undefined when it is. */
@@ -55,7 +58,7 @@ export async function startHost(options: HostOptions): Promise<ServiceHost> {
       onError: (err) => log.debug("a connection to Postgres broke", { err }),
     }),
   );
-  await pool.whenReady();
+  await whenAnswered(pool, options, log);
   await whenMigrated(options, log);
 
   const handlers = { log, metrics: createRpcMetrics() };
@@ -70,7 +73,21 @@ export async function startHost(options: HostOptions): Promise<ServiceHost> {
   return new ServiceHost({ name, instanceId, log, pool, grpc, http, metrics: createMetrics(name) }, stack.move());
 }
 
-async function whenMigrated({ name, config, migrationsDirectory }: HostOptions, log: Logger): Promise<void> {
+async function whenAnswered(pool: ConnectionPool, { signal }: HostOptions, log: Logger): Promise<void> {
+  let told = false;
+  const tell = (err: unknown): void => {
+    if (!told) log.warn("Postgres does not answer; waiting for it", { err });
+    told = true;
+  };
+  try {
+    await pool.whenReady(signal, tell);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+async function whenMigrated({ name, config, migrationsDirectory, signal }: HostOptions, log: Logger): Promise<void> {
   const directory = fileURLToPath(migrationsDirectory);
   for (let waited = 0; ; waited++) {
     const pending = await pendingMigrations(config.DATABASE_URL, { schema: name, directory });
@@ -78,7 +95,8 @@ async function whenMigrated({ name, config, migrationsDirectory }: HostOptions, 
     if (waited % 30 === 0) {
       log.warn(`waiting for the schema ${name} to be migrated (run: legion migrate)`, { pending });
     }
-    await new Promise<void>((resolve) => systemClock.setTimer(resolve, 1_000));
+    await sleep(systemClock, 1_000, signal);
+    signal?.throwIfAborted();
   }
 }
 

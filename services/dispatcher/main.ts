@@ -2,4 +2,4 @@ import { runMain } from "#libs/lifecycle/run-main.ts";
 import { readConfig } from "./config.ts";
 import { startDispatcher } from "./service.ts";
 
-await runMain("dispatcher", () => startDispatcher(readConfig(process.env)));
+await runMain("dispatcher", (signal) => startDispatcher(readConfig(process.env), signal));

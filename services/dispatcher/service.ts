@@ -20,10 +20,10 @@ import { watchTask } from "./rpc/watch-task.ts";
 import { saveTotalAgents } from "./sql/counters.ts";
 import { poolSettings } from "./sql/pool-settings.ts";
 
-export async function startDispatcher(config: DispatcherConfig): Promise<ServiceHost> {
+export async function startDispatcher(config: DispatcherConfig, signal?: AbortSignal): Promise<ServiceHost> {
   await using stack = new AsyncDisposableStack();
   const migrationsDirectory = new URL("./sql/migrations/", import.meta.url);
-  const host = stack.use(await startHost({ name: "dispatcher", config, migrationsDirectory, poolSettings }));
+  const host = stack.use(await startHost({ name: "dispatcher", config, migrationsDirectory, poolSettings, signal }));
   const engine = await buildEngine(host, config);
   const links = new Links();
   links.onCounts = (total) =>

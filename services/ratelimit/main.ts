@@ -2,4 +2,4 @@ import { runMain } from "#libs/lifecycle/run-main.ts";
 import { readConfig } from "./config.ts";
 import { startRateLimit } from "./service.ts";
 
-await runMain("ratelimit", () => startRateLimit(readConfig(process.env)));
+await runMain("ratelimit", (signal) => startRateLimit(readConfig(process.env), signal));

@@ -27,10 +27,10 @@ export interface RateLimit extends AsyncDisposable {
   readonly httpPort: number;
 }
 
-export async function startRateLimit(config: RateLimitConfig): Promise<RateLimit> {
+export async function startRateLimit(config: RateLimitConfig, signal?: AbortSignal): Promise<RateLimit> {
   await using stack = new AsyncDisposableStack();
   const migrationsDirectory = new URL("./sql/migrations/", import.meta.url);
-  const host = stack.use(await startHost({ name: "ratelimit", config, migrationsDirectory, poolSettings }));
+  const host = stack.use(await startHost({ name: "ratelimit", config, migrationsDirectory, poolSettings, signal }));
   const { pool, log } = host;
   const limits = new LimitsCache(pool);
   const counts = createCounts(host.metrics, limits);

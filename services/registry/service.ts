@@ -31,10 +31,10 @@ export interface RunningRegistry extends AsyncDisposable {
   readonly httpPort: number;
 }
 
-export async function startRegistry(config: RegistryConfig): Promise<RunningRegistry> {
+export async function startRegistry(config: RegistryConfig, signal?: AbortSignal): Promise<RunningRegistry> {
   await using stack = new AsyncDisposableStack();
   const migrationsDirectory = new URL("./sql/migrations/", import.meta.url);
-  const host = stack.use(await startHost({ name: "registry", config, migrationsDirectory }));
+  const host = stack.use(await startHost({ name: "registry", config, migrationsDirectory, signal }));
   const { pool, log, instanceId: registryId } = host;
   const clock = systemClock;
   const notifier = host.use(

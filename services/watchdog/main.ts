@@ -2,4 +2,4 @@ import { runMain } from "#libs/lifecycle/run-main.ts";
 import { readConfig } from "./config.ts";
 import { startWatchdog } from "./service.ts";
 
-await runMain("watchdog", () => startWatchdog(readConfig(process.env)));
+await runMain("watchdog", (signal) => startWatchdog(readConfig(process.env), signal));

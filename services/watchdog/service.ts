@@ -32,10 +32,10 @@ const trimEveryMs = 1_000;
  * Any number of replicas may run: all of them take samples and answer questions, and one of them judges and acts, until its
  * connection to Postgres breaks; then another goes on.
  */
-export async function startWatchdog(config: WatchdogConfig): Promise<Watchdog> {
+export async function startWatchdog(config: WatchdogConfig, signal?: AbortSignal): Promise<Watchdog> {
   await using stack = new AsyncDisposableStack();
   const migrationsDirectory = new URL("./sql/migrations/", import.meta.url);
-  const host = stack.use(await startHost({ name: "watchdog", config, migrationsDirectory, poolSettings }));
+  const host = stack.use(await startHost({ name: "watchdog", config, migrationsDirectory, poolSettings, signal }));
   const { pool, log, metrics } = host;
   const clock = systemClock;
   const rings = new Rings({ maxAgents: config.AGENT_RINGS, maxVersions: config.VERSION_RINGS });

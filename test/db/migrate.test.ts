@@ -45,8 +45,10 @@ test("replicas that start at once apply every file once, in order, in their sche
 
   await rm(join(directory.path, "0003_again.sql"));
   await assert.rejects(run(), /registry is newer than this program: it has 0003_again\.sql/);
+  assert.deepEqual(await pending(), [], "a program of the release before serves it");
   await write("0003_other.sql", second);
   await assert.rejects(run(), /does not know: 0003_again\.sql/);
+  await assert.rejects(pending(), /does not know: 0003_again\.sql/);
 });
 
 test("a file that fails leaves nothing of itself, and those before it stay", async () => {
