@@ -153,9 +153,9 @@ async def test_agents_of_any_shape_are_registered_and_stopped() -> None:
 
     async with FakeRegistry() as registry:
         async with LegionCore("127.0.0.1:9", registry=registry.address) as core:
-            for agent in (Shaped(), lambda data: {"shaped": False}):
+            for number, agent in enumerate((Shaped(), lambda data: {"shaped": False})):
                 made = await core.register_agent_async("a-1", agent, ["shape"], slots=3, name="shaper")
-                stream = registry.streams[-1]
+                stream = await registry.stream(number)
                 assert (stream.hello.agent_id, stream.hello.name, stream.hello.slots) == ("a-1", "shaper", 3)
                 await stream.assign("t", "shape")
                 assert (await stream.outcome("t")).outcome.completed.result.data.startswith(b'{"shaped":')

@@ -166,9 +166,9 @@ async def test_a_class_as_an_agent() -> None:
             return {"in": threading.current_thread().name, "capability": context.capability}
 
     async with FakeRegistry() as registry:
-        for kind in (Plain, Looping):
+        for number, kind in enumerate((Plain, Looping)):
             async with kind(registry=registry.address) as agent:
-                stream = registry.streams[-1]
+                stream = await registry.stream(number)
                 name = agent.capabilities[0]
                 assert [each.name for each in stream.hello.capabilities] == [name]
                 await stream.assign("a", str(name), {"n": 1})
