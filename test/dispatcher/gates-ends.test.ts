@@ -37,7 +37,7 @@ test("a waiting task that could never pass any more ends, says why, and lets the
       "The task costs more than a limit ever admits; the limit was made smaller while the task waited.",
     ],
   );
-  await whenState(client, "small", TaskState.LEASED);
+  await waitFor(() => held.order.length === 2, { describe: "the next one" });
   assert.deepEqual(held.order, ["first", "small"]);
 });
 
