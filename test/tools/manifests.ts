@@ -1,0 +1,42 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { cached, run } from "./cached.ts";
+
+/** An object of Kubernetes, as far as tests look into it. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
+  readonly spec?: Record<string, unknown>;
+  readonly data?: Readonly<Record<string, string>>;
+  readonly stringData?: Readonly<Record<string, string>>;
+}
+
+export interface Validated {
+  readonly objects: readonly Manifest[];
+  /** What breaks the schemas. */
+  readonly problems: readonly string[];
+  /** Kinds that Kubernetes itself does not have. */
+  readonly unknown: readonly string[];
+}
+
+/** Why the schemas of Kubernetes cannot be had on this machine; undefined if they can. */
+export function whyNoPython(): string | undefined {
+  const { error } = spawnSync("python3", ["--version"]);
+  return error === undefined ? undefined : `python3 cannot be run: ${error.message}`;
+}
+
+const folder = join(import.meta.dirname, "kubernetes-validate");
+
+/** Parses YAML and holds every object against the schemas of these versions of Kubernetes, with no field unknown. */
+export async function validateManifests(yaml: string, versions: readonly string[]): Promise<Validated> {
+  const requirements = join(folder, "requirements.txt");
+  const venv = await cached("kubernetes-validate", [readFileSync(requirements, "utf8")], async (unfinished) => {
+    await run("python3", ["-m", "venv", unfinished]);
+    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
+    await run(join(unfinished, "bin/python"), pip);
+  });
+  const output = await run(join(venv, "bin/python"), [join(folder, "validate.py"), ...versions], { input: yaml });
+  return JSON.parse(output) as Validated;
+}
