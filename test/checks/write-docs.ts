@@ -1,4 +1,6 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { readmePath, readmeWithTable } from "../helm/values-table.ts";
 import { configurationPage } from "./configuration-table.ts";
 
 writeFileSync(new URL("../../docs/configuration.md", import.meta.url), configurationPage());
+writeFileSync(readmePath, readmeWithTable(readFileSync(readmePath, "utf8")));

@@ -24,7 +24,10 @@ export async function cached(
   if (existsSync(folder)) return folder;
   await mkdir(cache, { recursive: true });
   const lock = `${folder}.lock`;
-  await waitFor(() => existsSync(folder) || takeLock(lock), { describe: `the build of ${folder}`, timeoutMs: 1_200_000 });
+  await waitFor(() => existsSync(folder) || takeLock(lock), {
+    describe: `the build of ${folder}`,
+    timeoutMs: 1_200_000,
+  });
   try {
     if (existsSync(folder)) return folder;
     const unfinished = `${folder}.unfinished`;

@@ -1,0 +1,40 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { delimiter, dirname } from "node:path";
+import { root } from "../tools/cached.ts";
+
+export interface PodProcess {
+  /** What it printed, both streams. */
+  readonly output: () => string;
+  readonly exited: Promise<number | null>;
+  readonly stop: () => void;
+  readonly kill: () => void;
+}
+
+/**
+ * Runs a container's command as a process, with that environment and no more: neither what this process was given nor what
+ * a developer's shell has. The image has `legion` on its path, and begins in the project's folder.
+ */
+export function startContainer(command: readonly string[], env: Readonly<Record<string, string>>): PodProcess {
+  const [program = "", ...args] = command;
+  const real = program === "legion" ? [join(root, "libs/cli/bin.js"), ...args] : args;
+  if (program !== "legion" && program !== "node") throw new Error(`The image has no ${program}.`);
+  const path = [dirname(process.execPath), "/usr/bin", "/bin"].join(delimiter);
+  const child = spawn(process.execPath, real, {
+    cwd: root,
+    env: { PATH: path, NO_COLOR: "1", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
+  }
+  const exited = once(child, "close").then(([code]) => {
+    process.off("exit", kill);
+    return code as number | null;
+  });
+  return { output: () => output, exited, stop: () => void child.kill("SIGTERM"), kill };
+}

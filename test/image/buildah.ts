@@ -1,0 +1,147 @@
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { cached, root, run } from "../tools/cached.ts";
+
+/** Why no image can be built on this machine; undefined if one can. For a test's `skip`. */
+export function whyNoBuildah(): string | undefined {
+  if (process.getuid?.() !== 0) return "building without root is not tried";
+  for (const tool of ["buildah", "debootstrap"]) {
+    const { error } = spawnSync(tool, ["--version"]);
+    if (error !== undefined) return `${tool} cannot be run: ${error.message}`;
+  }
+  return undefined;
+}
+
+/** An image built from the Dockerfile, in a store of its own that is deleted with it. */
+export class Image implements AsyncDisposable {
+  readonly name = "localhost/legion:test";
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async build(): Promise<Image> {
+    const image = new Image(await mkdtemp(join(tmpdir(), "legion-image-")));
+    await using undo = new AsyncDisposableStack();
+    undo.use(image);
+    await image.#standIn(await baseName());
+    // npm is told here how this machine reaches its registry; the Dockerfile's secret is not kept in the image.
+    const npmrc = join(image.#folder, "npmrc");
+    const authority = (await run("npm", ["config", "get", "cafile"])).trim();
+    const hasAuthority = authority !== "null" && authority !== "undefined";
+    // The last of two settings counts.
+    await writeFile(npmrc, (await npmSettings()) + (hasAuthority ? "cafile=/run/authority.pem\n" : ""));
+    const volume = hasAuthority ? ["--volume", `${authority}:/run/authority.pem:ro`] : [];
+    const secret = ["--secret", `id=npmrc,src=${npmrc}`];
+    await image.buildah(
+      "bud",
+      "--isolation",
+      "chroot",
+      ...secret,
+      ...volume,
+      "--pull-never",
+      "--tag",
+      image.name,
+      root,
+    );
+    undo.move();
+    return image;
+  }
+
+  /** Runs buildah on this store. @throws with what it says when it fails */
+  async buildah(command: string, ...args: string[]): Promise<string> {
+    const store = [
+      "--storage-driver",
+      "vfs",
+      "--root",
+      join(this.#folder, "root"),
+      "--runroot",
+      join(this.#folder, "run"),
+    ];
+    return await run("buildah", [...store, command, ...args]);
+  }
+
+  /** A container of the image: its name, and the folder with its files. */
+  async container(): Promise<{ name: string; files: string }> {
+    const name = `legion-${randomBytes(4).toString("hex")}`;
+    await this.buildah("from", "--pull-never", "--name", name, this.name);
+    return { name, files: (await this.buildah("mount", name)).trim() };
+  }
+
+  /** The base image cannot be fetched everywhere: Debian, and the Node and npm of this machine, under its name. */
+  async #standIn(base: string): Promise<void> {
+    const name = (await this.buildah("from", "scratch")).trim();
+    await this.buildah("add", "--quiet", name, join(await debian(), "debian.tar"), "/");
+    const files = (await this.buildah("mount", name)).trim();
+    const bin = join(files, "usr/local/bin");
+    await copyFile(await realpath(process.execPath), join(bin, "node"));
+    await chmod(join(bin, "node"), 0o755);
+    const npm = await npmFolder();
+    await mkdir(join(files, "usr/local/lib/node_modules"), { recursive: true });
+    await cp(npm, join(files, "usr/local/lib/node_modules/npm"), { recursive: true, dereference: true });
+    await writeFile(join(bin, "npm"), '#!/bin/sh\nexec node /usr/local/lib/node_modules/npm/bin/npm-cli.js "$@"\n', {
+      mode: 0o755,
+    });
+    await this.buildah("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", "--env", "NODE_VERSION=stand-in", name);
+    await this.buildah("commit", "--quiet", name, base);
+    await this.buildah("rm", name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.buildah("umount", "--all").catch(() => {});
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function baseName(): Promise<string> {
+  const [, name] = /^FROM (\S+)/m.exec(await readFile(join(root, "Dockerfile"), "utf8")) ?? [];
+  if (name === undefined) throw new Error("The Dockerfile has no FROM.");
+  return name;
+}
+
+/** A folder with debian.tar: what the base image stands on, with the libraries that Node needs. */
+async function debian(): Promise<string> {
+  const suite = "bookworm";
+  const include = "ca-certificates,libatomic1,libstdc++6";
+  return await cached("debian", [suite, include], async (folder) => {
+    const sources = await run("sh", [
+      "-c",
+      "cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true",
+    ]);
+    const [, mirror = ""] = /^(?:URIs:|deb) *(http\S+)/m.exec(sources) ?? [];
+    const tree = join(folder, "tree");
+    await run("debootstrap", ["--variant=minbase", `--include=${include}`, suite, tree, ...(mirror ? [mirror] : [])]);
+    const leaveOut = [
+      "./dev/*",
+      "./var/cache/*",
+      "./var/lib/apt/lists/*",
+      "./usr/share/doc/*",
+      "./usr/share/locale/*",
+      "./etc/apt/*",
+    ];
+    await run("tar", [
+      "-C",
+      tree,
+      ...leaveOut.map((path) => `--exclude=${path}`),
+      "-cf",
+      join(folder, "debian.tar"),
+      ".",
+    ]);
+    await rm(tree, { recursive: true });
+  });
+}
+
+async function npmFolder(): Promise<string> {
+  return dirname(dirname(await realpath((await run("sh", ["-c", "command -v npm"])).trim())));
+}
+
+/** What npm of this machine knows of its registry. */
+async function npmSettings(): Promise<string> {
+  const files = (await run("npm", ["config", "get", "userconfig", "globalconfig"])).matchAll(/=(.+)$/gm);
+  const texts = await Promise.all([...files].map(([, path = ""]) => readFile(path.trim(), "utf8").catch(() => "")));
+  return `${texts.join("\n")}\n`;
+}
