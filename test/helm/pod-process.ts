@@ -1,8 +1,11 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
-import { delimiter, dirname } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { root } from "../tools/cached.ts";
+
+const living = new Set<ChildProcess>();
+// A test that fails leaves nothing behind.
+process.on("exit", () => living.forEach((child) => child.kill("SIGKILL")));
 
 export interface PodProcess {
   /** What it printed, both streams. */
@@ -26,15 +29,14 @@ export function startContainer(command: readonly string[], env: Readonly<Record<
     env: { PATH: path, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const kill = (): void => void child.kill("SIGKILL");
-  process.once("exit", kill);
+  living.add(child);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
   }
   const exited = once(child, "close").then(([code]) => {
-    process.off("exit", kill);
+    living.delete(child);
     return code as number | null;
   });
-  return { output: () => output, exited, stop: () => void child.kill("SIGTERM"), kill };
+  return { output: () => output, exited, stop: () => void child.kill("SIGTERM"), kill: () => void child.kill("SIGKILL") };
 }

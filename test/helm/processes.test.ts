@@ -17,8 +17,8 @@ test("the manifests' commands and environment make a mesh of several pods, and a
   const release = await Release.of(objects);
   const counts = Object.entries(Object.groupBy(release.pods, ({ spec }) => spec.containers[0].name));
   assert.deepEqual(
-    counts.map(([name, pods]) => [name, pods?.length]).toSorted(),
-    [["dispatcher", 3], ["ratelimit", 3], ["registry", 3], ["watchdog", 2]],
+    counts.map(([name, pods]) => `${name} × ${pods?.length}`).toSorted(),
+    ["dispatcher × 3", "ratelimit × 3", "registry × 3", "watchdog × 2"],
   );
 
   const job = release.object("Job", "mesh-legion-migrate").spec as { template: { spec: PodSpec } };
@@ -47,10 +47,16 @@ test("the manifests' commands and environment make a mesh of several pods, and a
 
   // What `helm test` runs.
   const health = release.object("Pod", "mesh-legion-test-health").spec as unknown as PodSpec;
-  const asked = start(health.containers[0].command, release.environment(health.containers[0]));
-  assert.equal(await asked.exited, 0, asked.output());
-  assert.match(asked.output(), /^healthy/);
-  assert.equal(asked.output().match(/ serving /g)?.length, 11, asked.output());
+  // Health over gRPC follows /readyz within a second.
+  const asked = await waitFor(
+    async () => {
+      const process = start(health.containers[0].command, release.environment(health.containers[0]));
+      assert.equal(await process.exited, 0, process.output());
+      return process.output().match(/ serving /g)?.length === release.pods.length ? process.output() : undefined;
+    },
+    { describe: "every pod to serve", timeoutMs: 60_000 },
+  );
+  assert.match(asked, /^healthy/);
 
   const { initContainers, containers } = release.object("Pod", "mesh-legion-test-task").spec as unknown as PodSpec;
   const [agents] = initContainers!;

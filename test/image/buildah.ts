@@ -34,8 +34,8 @@ export class Image implements AsyncDisposable {
     const authority = (await run("npm", ["config", "get", "cafile"])).trim();
     const hasAuthority = authority !== "null" && authority !== "undefined";
     // The last of two settings counts.
-    await writeFile(npmrc, (await npmSettings()) + (hasAuthority ? "cafile=/run/authority.pem\n" : ""));
-    const volume = hasAuthority ? ["--volume", `${authority}:/run/authority.pem:ro`] : [];
+    await writeFile(npmrc, (await npmSettings()) + (hasAuthority ? "cafile=/opt/authority.pem\n" : ""));
+    const volume = hasAuthority ? ["--volume", `${authority}:/opt/authority.pem:ro`] : [];
     const secret = ["--secret", `id=npmrc,src=${npmrc}`];
     await image.buildah(
       "bud",
@@ -104,7 +104,7 @@ async function baseName(): Promise<string> {
 }
 
 /** A folder with debian.tar: what the base image stands on, with the libraries that Node needs. */
-async function debian(): Promise<string> {
+export async function debian(): Promise<string> {
   const suite = "bookworm";
   const include = "ca-certificates,libatomic1,libstdc++6";
   return await cached("debian", [suite, include], async (folder) => {

@@ -1,5 +1,9 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+
+const living = new Set<ChildProcess>();
+// A test that fails leaves nothing behind.
+process.on("exit", () => living.forEach((child) => child.kill("SIGKILL")));
 
 export interface Contained {
   readonly output: () => string;
@@ -33,14 +37,13 @@ export function runContained(
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
-  const kill = (): void => void child.kill("SIGKILL");
-  process.once("exit", kill);
+  living.add(child);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
   }
   const exited = once(child, "close").then(([code]) => {
-    process.off("exit", kill);
+    living.delete(child);
     return code as number | null;
   });
   return { output: () => output, exited, signal: (signal) => void child.kill(signal) };

@@ -29,14 +29,20 @@ export function whyNoPython(): string | undefined {
 
 const folder = join(import.meta.dirname, "kubernetes-validate");
 
-/** Parses YAML and holds every object against the schemas of these versions of Kubernetes, with no field unknown. */
-export async function validateManifests(yaml: string, versions: readonly string[]): Promise<Validated> {
+/** A virtual environment with the schemas. */
+export async function validator(): Promise<string> {
   const requirements = join(folder, "requirements.txt");
-  const venv = await cached("kubernetes-validate", [readFileSync(requirements, "utf8")], async (unfinished) => {
+  return await cached("kubernetes-validate", [readFileSync(requirements, "utf8")], async (unfinished) => {
     await run("python3", ["-m", "venv", unfinished]);
     const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
     await run(join(unfinished, "bin/python"), pip);
   });
-  const output = await run(join(venv, "bin/python"), [join(folder, "validate.py"), ...versions], { input: yaml });
+}
+
+/** Parses YAML and holds every object against the schemas of these versions of Kubernetes, with no field unknown. */
+export async function validateManifests(yaml: string, versions: readonly string[]): Promise<Validated> {
+  const output = await run(join(await validator(), "bin/python"), [join(folder, "validate.py"), ...versions], {
+    input: yaml,
+  });
   return JSON.parse(output) as Validated;
 }
