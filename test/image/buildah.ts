@@ -31,11 +31,8 @@ export class Image implements AsyncDisposable {
     await image.#standIn(await baseName());
     // npm is told here how this machine reaches its registry; the Dockerfile's secret is not kept in the image.
     const npmrc = join(image.#folder, "npmrc");
-    const authority = (await run("npm", ["config", "get", "cafile"])).trim();
-    const hasAuthority = authority !== "null" && authority !== "undefined";
-    // The last of two settings counts.
-    await writeFile(npmrc, (await npmSettings()) + (hasAuthority ? "cafile=/opt/authority.pem\n" : ""));
-    const volume = hasAuthority ? ["--volume", `${authority}:/opt/authority.pem:ro`] : [];
+    await writeFile(npmrc, `${await npmSettings()}\ncafile=/opt/authority.pem\n`);
+    const volume = ["--volume", `${authority()}:/opt/authority.pem:ro`];
     const secret = ["--secret", `id=npmrc,src=${npmrc}`];
     await image.buildah(
       "bud",
@@ -141,7 +138,12 @@ async function npmFolder(): Promise<string> {
 
 /** What npm of this machine knows of its registry. */
 async function npmSettings(): Promise<string> {
-  const files = (await run("npm", ["config", "get", "userconfig", "globalconfig"])).matchAll(/=(.+)$/gm);
-  const texts = await Promise.all([...files].map(([, path = ""]) => readFile(path.trim(), "utf8").catch(() => "")));
-  return `${texts.join("\n")}\n`;
+  const get = async (key: string): Promise<string> => (await run("npm", ["config", "get", key])).trim();
+  const user = await readFile(await get("userconfig"), "utf8").catch(() => "");
+  return `${user}\nregistry=${await get("registry")}`;
+}
+
+/** Whom this machine trusts: a registry may be reached by way of something that signs for itself. */
+function authority(): string {
+  return process.env["NODE_EXTRA_CA_CERTS"] || "/etc/ssl/certs/ca-certificates.crt";
 }

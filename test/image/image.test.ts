@@ -33,10 +33,10 @@ test(
     const { name, files } = await image.container();
     const app = join(files, "app");
 
-    await t.test("it is small: our layers come to less than 75 MB", async () => {
+    await t.test("it is small: our layers come to less than 60 MB", async () => {
       const kilobytes = Number((await run("du", ["-sk", app])).split("\t")[0]);
       t.diagnostic(`/app: ${(kilobytes / 1_000).toFixed(1)} MB`);
-      assert.ok(kilobytes < 75_000, `${kilobytes} kB`);
+      assert.ok(kilobytes < 60_000, `${kilobytes} kB`);
     });
 
     await t.test("it has no dev dependency, no second Node, no Postgres, no test", () => {

@@ -20,9 +20,9 @@ const enter = `
   mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"
   mount -t proc proc "$1/proc"
   mount --rbind /dev "$1/dev"
-  files=$1 user=$2
+  files=$1 user=$2 path=$PATH PATH=/usr/sbin:/usr/bin:/sbin:/bin
   shift 2
-  exec chroot --userspec="$user" "$files" /bin/sh -c 'cd /app && exec "$@"' sh "$@"`;
+  exec chroot --userspec="$user" "$files" /usr/bin/env --chdir=/app PATH="$path" "$@"`;
 
 /** Runs a command on an image's files, as its user and with its environment, no file of theirs writable. */
 export function runContained(
