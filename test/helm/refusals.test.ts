@@ -21,6 +21,7 @@ const refusals: [settings: string, said: RegExp][] = [
   [`${url},registry.config.SESSION_LEASE=10`, /'\/registry\/config\/SESSION_LEASE': got number, want string/],
   [`${url},registry.config.SESSION_LEASE=5s`, /SESSION_LEASE \(5s\) must be at least twice HEARTBEAT_INTERVAL \(3s\)/],
   [`${url},config.LOG_LEVEL=loud`, /'\/config\/LOG_LEVEL': value must be one of 'debug', 'info'/],
+  [`${url},config.ALLOWED_ORIGINS=console.example`, /'\/config\/ALLOWED_ORIGINS': 'console\.example' does not match/],
   ["database.url=mysql://db", /'\/database\/url': 'mysql:\/\/db' does not match pattern '\^\(postgres/],
   [`${url},registry.grpcPort=80`, /'\/registry\/grpcPort': minimum: got 80, want 1,?024/],
   [`${url},registry.grpcPort=7411`, /registry\.grpcPort and registry\.httpPort must differ/],
