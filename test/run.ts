@@ -23,7 +23,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-if (files.some((file) => /^test\/(agents|conformance)\//.test(file))) buildAgents();
+if (files.some((file) => /^test\/(agents|conformance)\//.test(file))) build("conformance/run.ts", "--prepare");
+if (files.some((file) => /^test\/(helm|image)\//.test(file))) build("tools/prepare.ts");
 const results: FileResult[] = [];
 const queue = [...files];
 await Promise.all(Array.from({ length: Math.max(1, Number(values.concurrency)) }, work));
@@ -42,9 +43,8 @@ async function work(): Promise<void> {
 }
 
 /** Before all tests: a compiler at work beside them would take the cores that they need. What fails here fails there, too. */
-function buildAgents(): void {
-  const program = join(import.meta.dirname, "conformance/run.ts");
-  spawnSync(process.execPath, [program, "--prepare"], { stdio: "inherit" });
+function build(program: string, ...args: string[]): void {
+  spawnSync(process.execPath, [join(import.meta.dirname, program), ...args], { stdio: "inherit" });
 }
 
 function findFiles(patterns: readonly string[]): string[] {

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { test } from "node:test";
-import { built, protoFiles, repositoryRoot, run } from "../conformance/build-cache.ts";
+import { built, protoFiles } from "../harness/build-cache.ts";
+import { repositoryRoot, run } from "../harness/run-program.ts";
 import { java } from "../conformance/languages/java.ts";
 
 const skip = java.whyNot();

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { run } from "../conformance/build-cache.ts";
+import { run } from "../harness/run-program.ts";
 import { startMesh } from "../harness/mesh.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { cleanly, packageFolder, pythonWithSdk, pythonWithTools, whyNoPython } from "./python/environments.ts";
@@ -26,7 +26,9 @@ test("the Python SDK's checks", options, async (t) => {
   const python = await pythonWithTools();
   const env = { ...cleanly, PYTHONPATH: join(packageFolder, "src") };
   for (const [name, args] of Object.entries(checks)) {
-    await t.test(name, () => run(python, args, { cwd: packageFolder, env }));
+    await t.test(name, async () => {
+      await run(python, args, { cwd: packageFolder, env });
+    });
   }
 });
 

@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { run } from "../conformance/build-cache.ts";
+import { run } from "../harness/run-program.ts";
 import { cargo, rust, rustFolder } from "../conformance/languages/rust.ts";
 
 const skip = rust.whyNot();
@@ -12,4 +12,6 @@ test("clippy finds nothing in the Rust example", options, () =>
   cargo("clippy", "--all-targets", "--", "--deny", "warnings"),
 );
 
-test("the Rust example is formatted", options, () => run("cargo", ["fmt", "--check"], { cwd: rustFolder }));
+test("the Rust example is formatted", options, async () => {
+  await run("cargo", ["fmt", "--check"], { cwd: rustFolder });
+});

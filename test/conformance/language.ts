@@ -6,7 +6,7 @@ export interface Language {
   readonly name: LanguageName;
   /** Why it cannot run on this machine; undefined if it can. */
   whyNot(): string | undefined;
-  /** Builds what is not built, outside of the checkout; see build-cache.ts. */
+  /** Builds what is not built, outside of the checkout; see harness/build-cache.ts. */
   prepare(): Promise<Programs>;
 }
 

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { format } from "prettier";
 import { runFile } from "../runner/run-file.ts";
 import { chapters } from "./behaviours/index.ts";
-import { repositoryRoot } from "./build-cache.ts";
+import { repositoryRoot } from "../harness/run-program.ts";
 import { type Language, type LanguageName, languageNames } from "./language.ts";
 import { languageOf } from "./languages/index.ts";
 import { type Cell, cellOf, markdownTable, terminalTable } from "./table.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 import { chapters } from "./behaviours/index.ts";
-import { repositoryRoot } from "./build-cache.ts";
+import { repositoryRoot } from "../harness/run-program.ts";
 import { type Cell, markdownTable, terminalTable } from "./table.ts";
 
 const names = Object.values(chapters).flatMap((behaviours) => behaviours.map(({ name }) => name));

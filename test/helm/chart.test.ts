@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { finish } from "../tools/cached.ts";
+import { finish } from "../harness/run-program.ts";
 import { goTools, whyNoGo } from "../tools/go-tools.ts";
 import { validateManifests, whyNoPython } from "../tools/manifests.ts";
 import { chart, helm, nameOf, render, valueFiles } from "./helm.ts";

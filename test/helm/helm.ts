@@ -1,9 +1,9 @@
 import { globSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Finished, finish, root } from "../tools/cached.ts";
+import { type Finished, finish, repositoryRoot } from "../harness/run-program.ts";
 import { goTools } from "../tools/go-tools.ts";
 
-export const chart = join(root, "helm/legion");
+export const chart = join(repositoryRoot, "helm/legion");
 /** Files of values that must work, by their path. */
 export const valueFiles = globSync(join(import.meta.dirname, "values/*.yaml")).toSorted();
 export const nameOf = (file: string): string => basename(file, ".yaml");

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { delimiter, dirname, join } from "node:path";
-import { root } from "../tools/cached.ts";
+import { repositoryRoot } from "../harness/run-program.ts";
 
 const living = new Set<ChildProcess>();
 // A test that fails leaves nothing behind.
@@ -21,11 +21,11 @@ export interface PodProcess {
  */
 export function startContainer(command: readonly string[], env: Readonly<Record<string, string>>): PodProcess {
   const [program = "", ...args] = command;
-  const real = program === "legion" ? [join(root, "libs/cli/bin.js"), ...args] : args;
+  const real = program === "legion" ? [join(repositoryRoot, "libs/cli/bin.js"), ...args] : args;
   if (program !== "legion" && program !== "node") throw new Error(`The image has no ${program}.`);
   const path = [dirname(process.execPath), "/usr/bin", "/bin"].join(delimiter);
   const child = spawn(process.execPath, real, {
-    cwd: root,
+    cwd: repositoryRoot,
     env: { PATH: path, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

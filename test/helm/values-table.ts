@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../tools/cached.ts";
+import { repositoryRoot } from "../harness/run-program.ts";
 
-const chart = join(root, "helm/legion");
+const chart = join(repositoryRoot, "helm/legion");
 export const readmePath = join(chart, "README.md");
 
 /** Whole tables below the headings of the text. */

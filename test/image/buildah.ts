@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { cached, root, run } from "../tools/cached.ts";
+import { repositoryRoot, run } from "../harness/run-program.ts";
+import { debian } from "./debian.ts";
 
 /** Why no image can be built on this machine; undefined if one can. For a test's `skip`. */
 export function whyNoBuildah(): string | undefined {
@@ -43,7 +44,7 @@ export class Image implements AsyncDisposable {
       "--pull-never",
       "--tag",
       image.name,
-      root,
+      repositoryRoot,
     );
     undo.move();
     return image;
@@ -95,41 +96,9 @@ export class Image implements AsyncDisposable {
 }
 
 async function baseName(): Promise<string> {
-  const [, name] = /^FROM (\S+)/m.exec(await readFile(join(root, "Dockerfile"), "utf8")) ?? [];
+  const [, name] = /^FROM (\S+)/m.exec(await readFile(join(repositoryRoot, "Dockerfile"), "utf8")) ?? [];
   if (name === undefined) throw new Error("The Dockerfile has no FROM.");
   return name;
-}
-
-/** A folder with debian.tar: what the base image stands on, with the libraries that Node needs. */
-export async function debian(): Promise<string> {
-  const suite = "bookworm";
-  const include = "ca-certificates,libatomic1,libstdc++6";
-  return await cached("debian", [suite, include], async (folder) => {
-    const sources = await run("sh", [
-      "-c",
-      "cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true",
-    ]);
-    const [, mirror = ""] = /^(?:URIs:|deb) *(http\S+)/m.exec(sources) ?? [];
-    const tree = join(folder, "tree");
-    await run("debootstrap", ["--variant=minbase", `--include=${include}`, suite, tree, ...(mirror ? [mirror] : [])]);
-    const leaveOut = [
-      "./dev/*",
-      "./var/cache/*",
-      "./var/lib/apt/lists/*",
-      "./usr/share/doc/*",
-      "./usr/share/locale/*",
-      "./etc/apt/*",
-    ];
-    await run("tar", [
-      "-C",
-      tree,
-      ...leaveOut.map((path) => `--exclude=${path}`),
-      "-cf",
-      join(folder, "debian.tar"),
-      ".",
-    ]);
-    await rm(tree, { recursive: true });
-  });
 }
 
 async function npmFolder(): Promise<string> {

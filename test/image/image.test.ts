@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { planProcesses } from "../harness/mesh-plan.ts";
 import { testDatabase } from "../harness/postgres.ts";
 import { waitFor } from "../harness/wait-for.ts";
-import { run } from "../tools/cached.ts";
+import { run } from "../harness/run-program.ts";
 import { Image, whyNoBuildah } from "./buildah.ts";
 import { type Contained, runContained } from "./sandbox.ts";
 

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cached, run } from "./cached.ts";
+import { built } from "../harness/build-cache.ts";
+import { run } from "../harness/run-program.ts";
 
 /** Why Go tools cannot be built on this machine; undefined if they can. For a test's `skip`. */
 export function whyNoGo(): string | undefined {
@@ -12,8 +12,7 @@ export function whyNoGo(): string | undefined {
 /** The folder with the programs that `test/tools/<name>/go.mod` names as tools. Built once: Helm takes minutes. */
 export async function goTools(name: string): Promise<string> {
   const module = join(import.meta.dirname, name);
-  const texts = ["go.mod", "go.sum"].map((file) => readFileSync(join(module, file), "utf8"));
-  return await cached(name, texts, async (folder) => {
+  return await built(name, [join(module, "go.*")], async (folder) => {
     await run("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${folder}/`, "tool"], { cwd: module });
   });
 }

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cached, run } from "./cached.ts";
+import { built } from "../harness/build-cache.ts";
+import { run } from "../harness/run-program.ts";
 
 /** An object of Kubernetes, as far as tests look into it. */
 export interface Manifest {
@@ -32,7 +32,7 @@ const folder = join(import.meta.dirname, "kubernetes-validate");
 /** A virtual environment with the schemas. */
 export async function validator(): Promise<string> {
   const requirements = join(folder, "requirements.txt");
-  return await cached("kubernetes-validate", [readFileSync(requirements, "utf8")], async (unfinished) => {
+  return await built("kubernetes-validate", [requirements], async (unfinished) => {
     await run("python3", ["-m", "venv", unfinished]);
     const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
     await run(join(unfinished, "bin/python"), pip);

@@ -1,4 +1,5 @@
-import { debian, whyNoBuildah } from "../image/buildah.ts";
+import { whyNoBuildah } from "../image/buildah.ts";
+import { debian } from "../image/debian.ts";
 import { goTools, whyNoGo } from "./go-tools.ts";
 import { validator, whyNoPython } from "./manifests.ts";
 

@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { globSync } from "node:fs";
 import { join } from "node:path";
-import { built, protoFiles, repositoryRoot, run } from "../../conformance/build-cache.ts";
+import { built, protoFiles } from "../../harness/build-cache.ts";
+import { repositoryRoot, run } from "../../harness/run-program.ts";
 
 export const packageFolder = join(repositoryRoot, "libs/python");
 

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { built, protoFiles, repositoryRoot, run } from "../build-cache.ts";
+import { built, protoFiles } from "../../harness/build-cache.ts";
+import { repositoryRoot, run } from "../../harness/run-program.ts";
 import type { Language } from "../language.ts";
 
 const folder = "test/agents/go";

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { built, protoFiles, repositoryRoot, run } from "../build-cache.ts";
+import { built, protoFiles } from "../../harness/build-cache.ts";
+import { repositoryRoot, run } from "../../harness/run-program.ts";
 import type { Command, Language } from "../language.ts";
 
 const project = join(repositoryRoot, "test/agents/java");

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { cleanly, pythonWithSdk, whyNoPython } from "../../agents/python/environments.ts";
-import { repositoryRoot } from "../build-cache.ts";
+import { repositoryRoot } from "../../harness/run-program.ts";
 import type { Language } from "../language.ts";
 
 const folder = join(repositoryRoot, "test/agents/python");

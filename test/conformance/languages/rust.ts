@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { built, cacheFolder, protoFiles, repositoryRoot, run } from "../build-cache.ts";
+import { built, cacheFolder, protoFiles } from "../../harness/build-cache.ts";
+import { repositoryRoot, run } from "../../harness/run-program.ts";
 import type { Language } from "../language.ts";
 
 export const rustFolder = join(repositoryRoot, "test/agents/rust");

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { cacheFolder, repositoryRoot } from "../build-cache.ts";
+import { cacheFolder } from "../../harness/build-cache.ts";
+import { repositoryRoot } from "../../harness/run-program.ts";
 import type { Command, Language } from "../language.ts";
 
 const folder = join(repositoryRoot, "test/agents/typescript");

@@ -1,13 +1,10 @@
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { glob, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
-import { waitFor } from "../harness/wait-for.ts";
-
-export const repositoryRoot = join(import.meta.dirname, "../..");
+import { repositoryRoot } from "./run-program.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** The contracts, for `inputs`. */
 export const protoFiles = join(repositoryRoot, "proto/**/*.proto");
@@ -15,9 +12,9 @@ export const protoFiles = join(repositoryRoot, "proto/**/*.proto");
 // From an empty cache with 2 cores Rust's dependencies take several minutes; who waits for that waits for its neighbours too.
 const buildLimitMs = 20 * 60_000;
 
-/** Where a language keeps what it builds; also for what it shares between builds, such as compiled dependencies. */
-export function cacheFolder(language: string): string {
-  return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "legion", language);
+/** Where a language or a tool keeps what it builds; also for what its builds share, such as compiled dependencies. */
+export function cacheFolder(name: string): string {
+  return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "legion", name);
 }
 
 /**
@@ -26,11 +23,11 @@ export function cacheFolder(language: string): string {
  * @param inputs absolute paths or globs of all that the result depends on; their text decides whether it is built anew.
  */
 export async function built(
-  language: string,
+  name: string,
   inputs: readonly string[],
-  build: (folder: string) => Promise<void>,
+  build: (folder: string) => Promise<unknown>,
 ): Promise<string> {
-  const cache = cacheFolder(language);
+  const cache = cacheFolder(name);
   const folder = join(cache, await hashOf(inputs));
   if (existsSync(folder)) return folder;
   await mkdir(cache, { recursive: true });
@@ -51,19 +48,6 @@ export async function built(
     if (ownerOf(lock) === process.pid) await rm(lock);
   }
   return folder;
-}
-
-/** Runs a build step to its end. @throws with what it wrote when it fails */
-export async function run(
-  file: string,
-  args: readonly string[],
-  { cwd = repositoryRoot, env = {} }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
-): Promise<void> {
-  const child = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const [code, signal] = (await once(child, "close")) as [number | null, string | null];
-  if (code !== 0) throw new Error(`${file} ${args.slice(0, 3).join(" ")} ended with ${code ?? signal}:\n${output}`);
 }
 
 async function hashOf(inputs: readonly string[]): Promise<string> {
