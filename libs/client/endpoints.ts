@@ -24,7 +24,7 @@ export class Endpoints implements AsyncDisposable {
   get channel(): GrpcChannel {
     const { target } = this;
     let channel = this.#channels.get(target);
-    if (channel === undefined) this.#channels.set(target, (channel = new GrpcChannel(target)));
+    if (channel === undefined) this.#channels.set(target, (channel = new GrpcChannel(target, { balance: "per-call" })));
     return channel;
   }
 

@@ -2,17 +2,7 @@ import { ConfigError } from "./config-error.ts";
 import { Unacceptable, type Variable } from "./variable.ts";
 
 export { ConfigError } from "./config-error.ts";
-export {
-  boolean,
-  type HostPort,
-  hostPort,
-  hostPortList,
-  hostPortText,
-  oneOf,
-  originList,
-  string,
-  url,
-} from "./names.ts";
+export { boolean, type HostPort, hostPortList, hostPortText, oneOf, originList, string, url } from "./names.ts";
 export { bytes, type BytesText, duration, type DurationText, integer } from "./quantities.ts";
 export type { Variable } from "./variable.ts";
 

@@ -81,16 +81,7 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** "host:port"; an IPv6 address in brackets. Port 0 means any free one, where it is listened on. */
-export function hostPort<const O extends Common<string>>(options: O): Variable<Given<O, HostPort>> {
-  return variable(options, {
-    expected: "host:port",
-    example: options.default ?? "127.0.0.1:7401",
-    parse: parseHostPort,
-  });
-}
-
-/** Several "host:port", separated by commas. */
+/** Several "host:port", separated by commas; an IPv6 address in brackets. Port 0 means any free one, where it is listened on. */
 export function hostPortList<const O extends Common<string>>(options: O): Variable<Given<O, readonly HostPort[]>> {
   return variable(options, {
     expected: "host:port, several separated by commas",

@@ -11,7 +11,7 @@ import { TokenHolder } from "./token-holder.ts";
 export interface MeshLimitOptions {
   /** Its name, as in `legion limits set NAME`. Whatever its selector says, it counts each call. */
   readonly limit: string;
-  /** Where the RateLimit service answers, `host:port`. Default: the first of LEGION_RATELIMIT, else the local mesh's. */
+  /** Where RateLimit answers, `host:port`, several separated by commas. Default: LEGION_RATELIMIT, else the local mesh's. */
   readonly address?: string;
   /** The tenant. Default: `default`. */
   readonly namespace?: string;
@@ -33,7 +33,7 @@ const shared = new Map<string, Shared>();
 
 export function meshLimit(options: MeshLimitOptions): (user: string) => KeyLimit {
   const { limit, namespace = "default", capability = "", labels = {} } = options;
-  const address = options.address ?? meshAddresses().ratelimit[0]!;
+  const address = options.address ?? meshAddresses().ratelimit.join(",");
   const labelList = Object.entries(labels).map(([key, value]) => ({ key, value }));
   return (user) => {
     const take = async (cost: number): Promise<number> => {
@@ -67,7 +67,7 @@ function sharedHolder(address: string, namespace: string): Shared {
   const name = `${namespace}@${address}`;
   let found = shared.get(name);
   if (found === undefined) {
-    const channel = new GrpcChannel(address);
+    const channel = new GrpcChannel(address.split(","), { balance: "per-call" });
     const log = {
       info: () => {},
       warn: (message: string) => process.emitWarning(`Limits at ${address}: ${message}`),

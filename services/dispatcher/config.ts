@@ -1,10 +1,13 @@
-import { bytes, duration, hostPort, readEnv, type EnvOf } from "#libs/config/env.ts";
+import { bytes, duration, hostPortList, readEnv, type EnvOf } from "#libs/config/env.ts";
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
   ...hostEnv({ grpcPort: 7402, httpPort: 7412 }),
-  LEGION_RATELIMIT: hostPort({ doc: "The RateLimit service's gRPC port", default: "127.0.0.1:7403" }),
-  LEGION_WATCHDOG: hostPort({ doc: "The Watchdog service's gRPC port", default: "127.0.0.1:7404" }),
+  LEGION_RATELIMIT: hostPortList({
+    doc: "RateLimit; of several, or of a name that stands for several addresses, each call asks the next",
+    default: "127.0.0.1:7403",
+  }),
+  LEGION_WATCHDOG: hostPortList({ doc: "Watchdog, likewise", default: "127.0.0.1:7404" }),
   MAX_TASK_DATA_BYTES: bytes({ doc: "Largest input of a task", default: "2MiB", min: "1KiB", max: "3.5MiB" }),
   MAX_RESULT_BYTES: bytes({ doc: "Largest result of a task", default: "2MiB", min: "1KiB", max: "3.5MiB" }),
   RETENTION: duration({ doc: "How long a finished task is kept at least", default: "7d", min: "1h", max: "3650d" }),

@@ -8,7 +8,6 @@ import {
   describeEnv,
   duration,
   type HostPort,
-  hostPort,
   hostPortList,
   integer,
   oneOf,
@@ -31,7 +30,7 @@ const spec = {
   VERBOSE: boolean({ doc: "Say more", default: false }),
   LEASE: duration({ doc: "Length of a lease", default: "15s", min: "1s", max: "1h" }),
   FRAME: bytes({ doc: "Largest frame", default: "2MiB" }),
-  LISTEN: hostPort({ doc: "Address", default: "127.0.0.1:7401" }),
+  LISTEN: hostPortList({ doc: "Address", default: "127.0.0.1:7401" }),
   PEERS: hostPortList({ doc: "Others" }),
   PAGES: originList({ doc: "Pages" }),
   MODE: oneOf(["fast", "safe"], { doc: "Either|or", default: "safe" }),
@@ -78,7 +77,7 @@ test("values are read into their types; unset and empty ones take their defaults
     VERBOSE: true,
     LEASE: 90_000,
     FRAME: 524_288,
-    LISTEN: { host: "::1", port: 0 },
+    LISTEN: [{ host: "::1", port: 0 }],
     PEERS: [
       { host: "a", port: 1 },
       { host: "b.example", port: 65_535 },
@@ -104,7 +103,7 @@ test("every problem is listed at once: variable, value, what was expected, an ex
   DATABASE_URL is not set (Postgres): expected a URL that begins with postgres:// or postgresql://, for example DATABASE_URL=postgres://legion@localhost/legion
   POOL_SIZE=0 (Connections): expected an integer from 1 to 200, for example POOL_SIZE=10
   LEASE=30 (Length of a lease): expected a duration with its unit (ms, s, m, h or d) from 1s to 1h, for example LEASE=15s; a plain number has no unit: write 30s or 30ms
-  LISTEN=::1:7401 (Address): expected host:port, for example LISTEN=127.0.0.1:7401
+  LISTEN=::1:7401 (Address): expected host:port, several separated by commas, for example LISTEN=127.0.0.1:7401
   PEERS=a:1,,b:2 (Others): expected host:port, several separated by commas, for example PEERS=10.0.0.1:7402,10.0.0.2:7402
   MODE=quick (Either|or): expected one of fast, safe, for example MODE=safe`,
   );

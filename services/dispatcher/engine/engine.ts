@@ -65,8 +65,8 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     }),
   );
   const hints = new Hints(notifier, instance, signal);
-  const rateLimit = host.use(new GrpcChannel(hostPortText(config.LEGION_RATELIMIT)));
-  const watchdog = host.use(new GrpcChannel(hostPortText(config.LEGION_WATCHDOG)));
+  const rateLimit = host.use(new GrpcChannel(config.LEGION_RATELIMIT.map(hostPortText), { balance: "per-call" }));
+  const watchdog = host.use(new GrpcChannel(config.LEGION_WATCHDOG.map(hostPortText), { balance: "per-call" }));
   const rateLimitClient = createClient(RateLimitService, rateLimit);
   const limits = host.use(
     new LimitGate({
