@@ -20,8 +20,8 @@ export interface HttpServerOptions extends HandlerOptions {
   maxReceiveBytes?: number;
   /** Origins of pages whose calls a browser is to let through, such as `https://console.example`, or `*`. Default: none. */
   allowedOrigins?: readonly string[];
-  /** What /readyz answers: true, or the reason why not. Default: always ready. */
-  ready?: () => true | string | Promise<true | string>;
+  /** What keeps the service from being ready, a line each, for /readyz. Default: nothing. */
+  problems?: () => readonly string[];
 }
 
 export type RouteHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -39,10 +39,10 @@ export class HttpServer implements AsyncDisposable {
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.route("/healthz", (_request, response) => sendText(response, 200, "ok"));
-    this.route("/readyz", async (_request, response) => {
-      const ready = (await options.ready?.()) ?? true;
-      if (ready === true) sendText(response, 200, "ok");
-      else sendText(response, 503, ready);
+    this.route("/readyz", (_request, response) => {
+      const problems = this.#problems();
+      if (problems.length === 0) sendText(response, 200, "ready");
+      else sendText(response, 503, problems.join("\n"));
     });
   }
 
@@ -109,12 +109,19 @@ export class HttpServer implements AsyncDisposable {
     clearTimeout(timer);
   }
 
+  #problems(): readonly string[] {
+    return this.#options.problems?.() ?? [];
+  }
+
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
     try {
       const handler = this.#routes.get(path);
-      if (handler === undefined) sendText(response, 404, notFound(path));
-      else await handler(request, response);
+      if (handler !== undefined) await handler(request, response);
+      else if (request.method === "POST" && this.#problems().length > 0) {
+        // It may be a method that is not mounted yet.
+        sendText(response, 503, this.#problems().join("\n"));
+      } else sendText(response, 404, notFound(path));
     } catch (thrown) {
       // Nobody is left to be told, and a caller that hangs up is no failure of ours.
       if (response.destroyed) return;

@@ -1,13 +1,9 @@
 import { randomUUID } from "node:crypto";
-import type { ServerResponse } from "node:http";
-import { fileURLToPath } from "node:url";
 import { create, type DescService } from "@bufbuild/protobuf";
 import { ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { ConnectionPool } from "#libs/db/connection-pool.ts";
-import { pendingMigrations } from "#libs/db/migrate.ts";
 import { Ticker } from "#libs/lifecycle/ticker.ts";
 import { systemClock } from "#libs/clock/clock.ts";
-import { sleep } from "#libs/clock/sleep.ts";
 import { GrpcServer } from "#libs/rpc/grpc-server.ts";
 import { HttpServer } from "#libs/rpc/http-server.ts";
 import { validate } from "#libs/rpc/validate.ts";
@@ -17,6 +13,8 @@ import { createRpcMetrics } from "#libs/telemetry/rpc-metrics.ts";
 import { startTelemetry } from "#libs/telemetry/start-telemetry.ts";
 import packageJson from "../../package.json" with { type: "json" };
 import type { HostConfig } from "./host-env.ts";
+import { Readiness, type ReadinessCheck } from "./readiness.ts";
+import { waitForSchema } from "./wait-for-schema.ts";
 
 export interface HostOptions {
   /** `registry`, `dispatcher`, `ratelimit` or `watchdog`; also the name of its Postgres schema. */
@@ -29,12 +27,10 @@ export interface HostOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Says why the service is not ready, in a few words, or undefined when it is. */
-export type ReadinessCheck = () => string | undefined;
-
 /**
  * What the four services share: a pool on their schema, a gRPC and an HTTP port with the same handlers, health, metrics,
- * logs. It comes back once Postgres answers and the schema is as new as this code; it never migrates by itself.
+ * logs. It comes back once Postgres answers and the schema is as new as this code; it never migrates by itself. While it waits
+ * the HTTP port is open already, so that a probe learns what for.
  */
 export async function startHost(options: HostOptions): Promise<ServiceHost> {
   const { name, config } = options;
@@ -58,46 +54,26 @@ export async function startHost(options: HostOptions): Promise<ServiceHost> {
       onError: (err) => log.debug("a connection to Postgres broke", { err }),
     }),
   );
-  await whenAnswered(pool, options, log);
-  await whenMigrated(options, log);
-
   const handlers = { log, metrics: createRpcMetrics() };
-  const grpc = new GrpcServer({ host: config.BIND_HOST, port: config.GRPC_PORT, ...handlers });
-  const http = new HttpServer({
-    host: config.BIND_HOST,
-    port: config.HTTP_PORT,
-    allowedOrigins: config.ALLOWED_ORIGINS ?? [],
-    ...handlers,
-  });
+  const readiness = new Readiness();
+  const http = stack.use(
+    new HttpServer({
+      host: config.BIND_HOST,
+      port: config.HTTP_PORT,
+      allowedOrigins: config.ALLOWED_ORIGINS ?? [],
+      problems: () => readiness.problems(),
+      ...handlers,
+    }),
+  );
   http.route("/metrics", (request, response) => telemetry.metricsHandler(request, response));
-  return new ServiceHost({ name, instanceId, log, pool, grpc, http, metrics: createMetrics(name) }, stack.move());
-}
+  const httpPort = await http.listen();
+  const { migrationsDirectory, signal } = options;
+  const databaseUrl = config.DATABASE_URL;
+  await waitForSchema({ pool, name, databaseUrl, migrationsDirectory, readiness, log, signal });
 
-async function whenAnswered(pool: ConnectionPool, { signal }: HostOptions, log: Logger): Promise<void> {
-  let told = false;
-  const tell = (err: unknown): void => {
-    if (!told) log.warn("Postgres does not answer; waiting for it", { err });
-    told = true;
-  };
-  try {
-    await pool.whenReady(signal, tell);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  }
-}
-
-async function whenMigrated({ name, config, migrationsDirectory, signal }: HostOptions, log: Logger): Promise<void> {
-  const directory = fileURLToPath(migrationsDirectory);
-  for (let waited = 0; ; waited++) {
-    const pending = await pendingMigrations(config.DATABASE_URL, { schema: name, directory });
-    if (pending.length === 0) return;
-    if (waited % 30 === 0) {
-      log.warn(`waiting for the schema ${name} to be migrated (run: legion migrate)`, { pending });
-    }
-    await sleep(systemClock, 1_000, signal);
-    signal?.throwIfAborted();
-  }
+  const grpc = new GrpcServer({ host: config.BIND_HOST, port: config.GRPC_PORT, ...handlers });
+  const metrics = createMetrics(name);
+  return new ServiceHost({ name, instanceId, log, pool, grpc, http, httpPort, metrics, readiness }, stack.move());
 }
 
 interface HostParts {
@@ -108,7 +84,9 @@ interface HostParts {
   readonly pool: ConnectionPool;
   readonly grpc: GrpcServer;
   readonly http: HttpServer;
+  readonly httpPort: number;
   readonly metrics: Metrics;
+  readonly readiness: Readiness;
 }
 
 export class ServiceHost implements AsyncDisposable, HostParts {
@@ -118,14 +96,17 @@ export class ServiceHost implements AsyncDisposable, HostParts {
   readonly pool: ConnectionPool;
   readonly grpc: GrpcServer;
   readonly http: HttpServer;
+  readonly httpPort: number;
   readonly metrics: Metrics;
+  readonly readiness: Readiness;
   grpcPort = 0;
-  httpPort = 0;
   readonly #base: AsyncDisposableStack;
   readonly #own = new AsyncDisposableStack();
-  readonly #checks = new Map<string, ReadinessCheck>();
-  readonly #health: Ticker;
+  readonly #tickers: readonly Ticker[];
   #databaseAnswers = true;
+  #listening = false;
+  /** As last reported; undefined before the first time. */
+  #serving: boolean | undefined;
   #closing = false;
 
   constructor(parts: HostParts, base: AsyncDisposableStack) {
@@ -135,15 +116,18 @@ export class ServiceHost implements AsyncDisposable, HostParts {
     this.pool = parts.pool;
     this.grpc = parts.grpc;
     this.http = parts.http;
+    this.httpPort = parts.httpPort;
     this.metrics = parts.metrics;
+    this.readiness = parts.readiness;
     this.#base = base;
-    this.#health = new Ticker({
-      name: "health",
-      everyMs: 1_000,
-      tick: () => this.#checkHealth(),
-      clock: systemClock,
-      log: parts.log,
-    });
+    const { log } = parts;
+    this.#tickers = [
+      new Ticker({ name: "health", everyMs: 1_000, tick: () => this.#askDatabase(), clock: systemClock, log }),
+      new Ticker({ name: "readiness", everyMs: 100, tick: async () => this.#report(), clock: systemClock, log }),
+    ];
+    this.readyWhen("start", () => (this.#listening ? undefined : "the ports are not open yet"));
+    this.readyWhen("stop", () => (this.#closing ? "it is shutting down" : undefined));
+    this.readyWhen("database", () => (this.#databaseAnswers ? undefined : "Postgres does not answer"));
     parts.metrics.observableGauge("pool_connections", "Connections to Postgres, by what they do", () => {
       const { total, idle, waiting } = parts.pool.getMetrics();
       return [
@@ -151,11 +135,6 @@ export class ServiceHost implements AsyncDisposable, HostParts {
         [idle, { state: "idle" }],
         [waiting, { state: "waited_for" }],
       ];
-    });
-    parts.http.route("/healthz", (_request, response) => respond(response, 200, "ok"));
-    parts.http.route("/readyz", (_request, response) => {
-      const problems = this.problems();
-      respond(response, problems.length === 0 ? 200 : 503, problems.length === 0 ? "ready" : problems.join("\n"));
     });
   }
 
@@ -169,7 +148,7 @@ export class ServiceHost implements AsyncDisposable, HostParts {
 
   /** Adds a condition to readiness, beside Postgres. */
   readyWhen(name: string, check: ReadinessCheck): this {
-    this.#checks.set(name, check);
+    this.readiness.add(name, check);
     return this;
   }
 
@@ -178,28 +157,17 @@ export class ServiceHost implements AsyncDisposable, HostParts {
     return this.#own.use(resource as T & AsyncDisposable);
   }
 
-  /** What keeps the service from being ready; empty when it is. */
-  problems(): string[] {
-    const problems = this.#closing ? ["it is shutting down"] : [];
-    if (!this.#databaseAnswers) problems.push("database: Postgres does not answer");
-    for (const [name, check] of this.#checks) {
-      const problem = check();
-      if (problem !== undefined) problems.push(`${name}: ${problem}`);
-    }
-    return problems;
-  }
-
   get databaseAnswers(): boolean {
     return this.#databaseAnswers;
   }
 
   async listen(): Promise<void> {
-    await this.#checkHealth();
+    await this.#askDatabase();
     this.grpcPort = await this.grpc.listen();
-    this.httpPort = await this.http.listen();
+    this.#listening = true;
     this.#report();
     const stop = new AbortController();
-    void this.#health.run(stop.signal);
+    for (const ticker of this.#tickers) void ticker.run(stop.signal);
     this.#own.defer(() => stop.abort());
     this.log.info("listening", { grpc_port: this.grpcPort, http_port: this.httpPort });
   }
@@ -215,19 +183,17 @@ export class ServiceHost implements AsyncDisposable, HostParts {
     await this.#base.disposeAsync();
   }
 
-  async #checkHealth(): Promise<void> {
+  async #askDatabase(): Promise<void> {
     this.#databaseAnswers = await this.pool.healthCheck();
-    this.#report();
   }
 
+  /** Tells those who ask by gRPC what /readyz says. */
   #report(): void {
-    const serving = this.problems().length === 0;
+    const serving = this.readiness.problems().length === 0;
+    if (serving === this.#serving) return;
+    this.#serving = serving;
     for (const service of this.grpc.healthNames) this.grpc.setServing(service, serving);
   }
-}
-
-function respond(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
 }
 
 /** The rules of a message are compiled when it is first checked, 200 ms for a task; the first caller need not wait for that. */

@@ -2,7 +2,7 @@ import { bytes, duration, hostPortList, readEnv, type EnvOf } from "#libs/config
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
-  ...hostEnv({ grpcPort: 7402, httpPort: 7412 }),
+  ...hostEnv({ grpcPort: 7402, httpPort: 7412, poolSize: 10 }),
   LEGION_RATELIMIT: hostPortList({
     doc: "RateLimit; of several, or of a name that stands for several addresses, each call asks the next",
     default: "127.0.0.1:7403",

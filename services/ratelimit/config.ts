@@ -2,7 +2,7 @@ import { duration, type EnvOf, integer, readEnv } from "#libs/config/env.ts";
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
-  ...hostEnv({ grpcPort: 7403, httpPort: 7413 }),
+  ...hostEnv({ grpcPort: 7403, httpPort: 7413, poolSize: 4 }),
   LIMITS_POLL_INTERVAL: duration({
     doc: "How often changed limits are looked for, beside the hints that tell of them",
     default: "500ms",

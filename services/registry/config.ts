@@ -2,7 +2,7 @@ import { bytes, ConfigError, duration, type EnvOf, hostPortList, readEnv } from 
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
-  ...hostEnv({ grpcPort: 7401, httpPort: 7411 }),
+  ...hostEnv({ grpcPort: 7401, httpPort: 7411, poolSize: 3 }),
   LEGION_DISPATCHER: hostPortList({
     doc: "Every Dispatcher; a name that stands for several addresses means all of them",
     default: "127.0.0.1:7402",

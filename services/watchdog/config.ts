@@ -2,7 +2,7 @@ import { duration, type EnvOf, hostPortList, integer, readEnv } from "#libs/conf
 import { hostEnv } from "#libs/service/host-env.ts";
 
 export const env = {
-  ...hostEnv({ grpcPort: 7404, httpPort: 7414 }),
+  ...hostEnv({ grpcPort: 7404, httpPort: 7414, poolSize: 3 }),
   LEGION_REGISTRY: hostPortList({
     doc: "The Registries that are told which version gets how much work; the next one is asked when one does not answer",
     default: "127.0.0.1:7401",

@@ -282,15 +282,21 @@ describe("commands that look", options, () => {
       assert.equal(typeof metrics[name], "number", name);
     }
     assert.match((await legion(["metrics"])).stdout, /^total_agents +3\nactive_agents +2\n/);
-    const { code, stdout } = await legion(["health", "--json"]);
+    const address = stub.env["LEGION_DISPATCHER"];
+    const env = { LEGION_REGISTRY: address, LEGION_RATELIMIT: address, LEGION_WATCHDOG: address };
+    const { code, stdout } = await legion(["health", "--json"], { env });
     const health = JSON.parse(stdout) as Record<string, unknown> & { services: { name: string; status: string }[] };
     assert.deepEqual(
       [code, health["status"], health["agents"], health["database"], health["uptime"]],
       [0, "healthy", 2, "connected", 90.5],
     );
     assert.equal(health.services.find(({ name }) => name === "dispatcher")?.status, "serving");
+    const silent = await legion(["health"], {
+      env: { ...env, LEGION_WATCHDOG: `127.0.0.1:${(await freePorts(1))[0]}` },
+    });
+    assert.deepEqual([silent.code, silent.stdout.split(":")[0]], [1, "degraded"]);
     stub.health = { ...stub.health, status: "degraded" };
-    const degraded = await legion(["health"]);
+    const degraded = await legion(["health"], { env });
     assert.equal(degraded.code, 1);
     assert.match(degraded.stdout, /^degraded: 2 agents, database connected, up for 1 min\nregistry +/);
     assert.match(degraded.stdout, /\ndispatcher {2}serving {6}127\.0\.0\.1:\d+\n/);

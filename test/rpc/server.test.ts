@@ -100,9 +100,9 @@ describe("servers", { timeout: 20_000 }, () => {
   });
 
   test("answer probes, routes and lost callers on the HTTP port", async () => {
-    let ready: true | string = "waiting for the database";
+    let problems = ["start: waiting for the database"];
     const { log, logged } = new Recorder();
-    await using server = new HttpServer({ host: "127.0.0.1", port: 0, log, ready: () => ready });
+    await using server = new HttpServer({ host: "127.0.0.1", port: 0, log, problems: () => problems });
     server.mount(EchoService, {}).route("/metrics", (_request, response) => void response.end("up 1\n"));
     server.route("/broken", () => {
       throw new Error("secret");
@@ -113,9 +113,11 @@ describe("servers", { timeout: 20_000 }, () => {
       return [response.status, await response.text()];
     };
     assert.deepEqual(await get("/healthz"), [200, "ok\n"]);
-    assert.deepEqual(await get("/readyz?verbose"), [503, "waiting for the database\n"]);
-    ready = true;
-    assert.deepEqual(await get("/readyz"), [200, "ok\n"]);
+    assert.deepEqual(await get("/readyz?verbose"), [503, "start: waiting for the database\n"]);
+    const tooEarly = await fetch(`${url}/legiontest.v2.EchoService/Echo`, { method: "POST" });
+    assert.deepEqual([tooEarly.status, await tooEarly.text()], [503, "start: waiting for the database\n"]);
+    problems = [];
+    assert.deepEqual(await get("/readyz"), [200, "ready\n"]);
     assert.deepEqual(await get("/metrics"), [200, "up 1\n"]);
     const [status, text] = await get("/nothing");
     assert.equal(status, 404);

@@ -7,6 +7,10 @@
 {{- $databases = add1 $databases }}
 {{- $_ := required "postgres.password must be set when postgres.enabled is true" .postgres.password }}
 {{- end }}
+{{- /* Here and not in the schema, whose message would show the password. */}}
+{{- if not (regexMatch "^(postgres(ql)?://.+)?$" .database.url) }}
+{{- fail "database.url must begin with postgres:// or postgresql://" }}
+{{- end }}
 {{- if eq (int $databases) 0 }}
 {{- fail "one of database.url, database.existingSecret and postgres.enabled must be set: Legion keeps everything in Postgres" }}
 {{- end }}

@@ -20,7 +20,8 @@ const timeoutMs = 5_000;
 
 const help = `
 The first line is what the Dispatcher says of the whole. Then each service is
-asked itself, at each of its addresses.
+asked itself, at each of its addresses: if one does not serve, the whole is not
+healthy.
 
 Exit codes: 0 healthy, 1 not, 3 mesh not reachable.`;
 
@@ -32,6 +33,8 @@ export function registerHealth(program: Command, setExitCode: (code: number) => 
       await using mesh = new Mesh(flags);
       const services = await Promise.all(names.flatMap((name) => mesh.addresses[name].map((at) => ask(name, at))));
       const health = await overall(mesh);
+      if (health?.status === "healthy" && services.some(({ status }) => status !== "serving"))
+        health.status = "degraded";
       if (flags.json) printJson(healthJson(health, services));
       else tell(health, services);
       if (health === undefined) note(unreachable("Dispatcher", mesh.addresses.dispatcher).message);
