@@ -178,7 +178,7 @@ export abstract class LegionAgent implements AsyncDisposable {
       hello,
       runner,
       log,
-      onConnected: (connected) => this.#options.onConnected?.(connected),
+      onConnected: (connected) => this.#callHook(() => this.#options.onConnected?.(connected)),
       onChange: () => this.#noteState(),
       onDrain: (reason) => void this.#drain(reason),
     });
@@ -197,10 +197,19 @@ export abstract class LegionAgent implements AsyncDisposable {
   async #finishAll(reason: string): Promise<void> {
     const [session, runner] = [this.#session!, this.#runner!];
     session.drain(reason);
-    this.#options.onDraining?.(reason);
+    this.#callHook(() => this.#options.onDraining?.(reason));
     if (runner.held.size > 0) await new Promise<void>((resolve) => (this.#empty = resolve));
     session.end();
     await session.over.catch(() => {});
+  }
+
+  /** What the user's own function throws must not end the session that it was told of. */
+  #callHook(hook: () => void): void {
+    try {
+      hook();
+    } catch (err) {
+      this.log.error("onConnected or onDraining has thrown", { err });
+    }
   }
 
   #noteState(): void {

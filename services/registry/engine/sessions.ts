@@ -16,7 +16,7 @@ import type { RegistryMetrics } from "./registry-metrics.ts";
 import { expired, fenced } from "./session-errors.ts";
 import type { SessionStore } from "./session-store.ts";
 import { type VersionKey, Weights } from "./weights.ts";
-import { welcomeOf } from "./welcome.ts";
+import { drainOf, welcomeOf } from "./welcome.ts";
 
 export interface SessionsOptions {
   readonly registryId: string;
@@ -296,6 +296,3 @@ export class Sessions implements HomesListener {
     return this.#awake.at(this.#options.clock.monotonic());
   }
 }
-
-const drainOf = (reason: string, reconnect = false) =>
-  ({ $typeName: "legion.registry.v1.Drain", reason, reconnect }) as const;

@@ -14,3 +14,6 @@ export function welcomeOf(sessionId: string, resumed: boolean, lost: readonly Re
     maxResultBytes: limits.maxResultBytes,
   };
 }
+
+export const drainOf = (reason: string, reconnect = false) =>
+  ({ $typeName: "legion.registry.v1.Drain", reason, reconnect }) as const;

@@ -29,7 +29,10 @@ export interface NewIncident {
   readonly traceparent: string;
 }
 
-/** Records what is the matter, before anything is done about it. @returns false if that trial's is recorded already, unless that one has passed: then it is opened again. */
+/**
+ * Records what is the matter, before anything is done about it.
+ * @returns false if that trial's is recorded already, unless that one has passed: then it is opened again.
+ */
 export async function openIncident(pool: ConnectionPool, incident: NewIncident): Promise<boolean> {
   const { number, restMs, traceparent } = incident;
   const verdict = create(VerdictSchema, incident.verdict);
