@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -94,6 +94,22 @@ test("a file that hangs is killed with what it started, even if it ignores SIGTE
 test("a pattern that matches nothing is a failure", () => {
   const { status, stderr } = spawnSync(process.execPath, [runner, join(folder, "none")], { encoding: "utf8" });
   assert.deepEqual([status, /No test file matches/.test(stderr)], [1, true]);
+});
+
+test("what takes a quarter of an hour to prepare is run by its name or with --all", () => {
+  for (const name of ["kubernetes", "other"]) {
+    mkdirSync(join(folder, "test", name), { recursive: true });
+    writeFileSync(join(folder, "test", name, "a.test.ts"), `import { test } from "node:test"; test("a", () => {});`);
+  }
+  const count = (...args: string[]): string | undefined => {
+    // Nothing is to be prepared for it: without Go's tools there is nothing to prepare with.
+    const env = { ...process.env, CI: "", PATH: "" };
+    const { stdout } = spawnSync(process.execPath, [runner, ...args], { cwd: folder, encoding: "utf8", env });
+    return stdout.trimEnd().split("\n").at(-1);
+  };
+  assert.equal(count(), "1 passed, 0 failed");
+  assert.equal(count("--all"), "2 passed, 0 failed");
+  assert.equal(count("test/kubernetes"), "1 passed, 0 failed");
 });
 
 /** Whether the process is there and no zombie that waits for its reaper. */
