@@ -119,3 +119,30 @@ test(
     assert.deepEqual(await images(), ["legion:0.1.0"]);
   },
 );
+
+test("autoscaling that is switched on takes no pod away, and what it decides is kept", limits, async () => {
+  const namespace = await Namespace.create(cluster.plane, "scaling");
+  await using timeline = await Timeline.of(cluster.plane, namespace);
+  succeeded(await namespace.deploy("install", "-f", minimal));
+  const scaled = ["-f", minimal, "--set", "registry.autoscaling.enabled=true"];
+  succeeded(await namespace.deploy("upgrade", ...scaled));
+  // Nobody but Helm has set the number yet.
+  succeeded(await namespace.deploy("upgrade", ...scaled, "--set", "config.LOG_LEVEL=warn"));
+  const number = async (): Promise<number> =>
+    (await namespace.get<Deployment>("deployment", "mesh-legion-registry")).spec.replicas;
+  assert.equal(await number(), 3);
+  // As the autoscaler does it, for whose figures there is nobody here.
+  await namespace.kubectl(["scale", "deployment/mesh-legion-registry", "--replicas=5"]);
+  await namespace.kubectl(["rollout", "status", "deployment/mesh-legion-registry", "--timeout=60s"]);
+  succeeded(await namespace.deploy("upgrade", ...scaled, "--set", "config.LOG_LEVEL=error"));
+  assert.equal(await number(), 5);
+
+  const isLast = ({ object }: { object: Deployment }): boolean =>
+    object.metadata.name === "mesh-legion-registry" && object.status.observedGeneration === 4;
+  await timeline.first<Deployment>("Deployment", isLast, "the last upgrade");
+  const states = timeline
+    .of<Deployment>("Deployment")
+    .filter(({ object }) => object.metadata.name === "mesh-legion-registry");
+  const wanted = states.map(({ object }) => object.spec.replicas);
+  assert.deepEqual([...new Set(wanted)], [3, 5]);
+});

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Finished } from "../harness/run-program.ts";
 import { nameOf, valueFiles } from "../helm/helm.ts";
 import { Namespace, succeeded } from "./namespace.ts";
 import { limits, useControlPlane } from "./use.ts";
@@ -29,13 +30,26 @@ for (const file of valueFiles) {
   });
 }
 
-test("helm test fails when a task does not succeed, and its pod stays to be read", limits, async () => {
+test("what failed stays to be read, even after the release; one command takes it away", limits, async () => {
   const namespace = await Namespace.create(cluster.plane, "failing");
+  const empty = await namespace.everything();
   const minimal = valueFiles.find((file) => nameOf(file) === "minimal")!;
+  const upgrade = async (settings: string): Promise<Finished> =>
+    namespace.deploy("upgrade", "-f", minimal, "--set", settings);
+
   succeeded(await namespace.deploy("install", "-f", minimal, "--set", "tests.capability=nobody-has-this"));
   const { code, stdout, stderr } = await namespace.helm("test", "mesh", "--timeout=1m");
   assert.notEqual(code, 0, stdout);
   assert.match(stdout + stderr, /mesh-legion-test-task/);
-  const [pod, ...others] = await namespace.pods("test");
-  assert.deepEqual([pod?.metadata.name, pod?.status.phase, others], ["mesh-legion-test-task", "Failed", []]);
+  const tests = await namespace.pods("test");
+  const phases = tests.map(({ metadata, status }) => `${metadata.name}: ${status.phase}`);
+  assert.deepEqual(phases, ["mesh-legion-test-task: Failed"]);
+
+  assert.notEqual((await upgrade("image.tag=broken,migrations.backoffLimit=0")).code, 0);
+  const [migration] = await namespace.pods("migrate");
+  succeeded(await namespace.helm("uninstall", "mesh", "--wait", "--cascade=foreground"));
+  const left = ["job.batch/mesh-legion-migrate", `pod/${migration?.metadata.name}`, "pod/mesh-legion-test-task"];
+  assert.deepEqual(await namespace.everything(), [...empty, ...left].toSorted());
+  await namespace.kubectl(["delete", "job,pod", "-l", "app.kubernetes.io/instance=mesh"]);
+  assert.deepEqual(await namespace.everything(), empty);
 });
