@@ -1,7 +1,7 @@
 import { waitFor } from "../harness/wait-for.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Namespace } from "./namespace.ts";
-import type { KubeObject } from "./objects.ts";
+import { type KubeObject, namedBy, type Pod } from "./objects.ts";
 
 const paths = {
   Pod: "/api/v1",
@@ -44,6 +44,31 @@ export class Timeline implements AsyncDisposable {
   /** The first state that fulfils this; watching lags a little behind. */
   async first<T extends KubeObject>(kind: Kind, is: (entry: Entry<T>) => boolean, describe: string): Promise<Entry<T>> {
     return await waitFor(() => this.of<T>(kind).find(is), { describe });
+  }
+
+  /**
+   * Waits until it is seen that every pod began after the Secrets and ConfigMaps it names: without them a kubelet would wait,
+   * and Helm for the pod.
+   */
+  async nothingMissing(): Promise<void> {
+    await waitFor(() => this.#missing().length === 0, {
+      describe: () => `pods to have what they name: ${this.#missing().join(", ")}`,
+    });
+  }
+
+  #missing(): string[] {
+    return this.of<Pod>("Pod")
+      .filter(({ type }) => type === "ADDED")
+      .flatMap(({ object, at }) => {
+        const missing = namedBy(object).filter((named) => !this.#isThere(named, at));
+        return missing.map((named) => `${object.metadata.name} ${named}`);
+      });
+  }
+
+  #isThere(kindAndName: string, at: bigint): boolean {
+    const [kind, name] = kindAndName.split("/") as [Kind, string];
+    const states = this.of(kind).filter((entry) => entry.object.metadata.name === name && entry.at < at);
+    return states.length > 0 && states.at(-1)!.type !== "DELETED";
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

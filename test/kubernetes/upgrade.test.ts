@@ -66,6 +66,7 @@ test("an upgrade migrates first, and then never has less pods than there are to 
   const isSecond = ({ object }: { object: Job }): boolean =>
     object.status.succeeded === 1 && object.metadata.uid !== first.object.metadata.uid;
   const second = await timeline.first<Job>("Job", isSecond, "the second migration");
+  await timeline.nothingMissing();
   for (const service of services) {
     const name = `mesh-legion-${service}`;
     const states = timeline.of<Deployment>("Deployment").filter(({ object }) => object.metadata.name === name);
@@ -128,17 +129,16 @@ test("autoscaling that is switched on takes no pod away, and what it decides is 
   succeeded(await namespace.deploy("upgrade", ...scaled));
   // Nobody but Helm has set the number yet.
   succeeded(await namespace.deploy("upgrade", ...scaled, "--set", "config.LOG_LEVEL=warn"));
-  const number = async (): Promise<number> =>
-    (await namespace.get<Deployment>("deployment", "mesh-legion-registry")).spec.replicas;
-  assert.equal(await number(), 3);
+  const registry = async (): Promise<Deployment> => namespace.get("deployment", "mesh-legion-registry");
+  assert.equal((await registry()).spec.replicas, 3);
   // As the autoscaler does it, for whose figures there is nobody here.
   await namespace.kubectl(["scale", "deployment/mesh-legion-registry", "--replicas=5"]);
   await namespace.kubectl(["rollout", "status", "deployment/mesh-legion-registry", "--timeout=60s"]);
   succeeded(await namespace.deploy("upgrade", ...scaled, "--set", "config.LOG_LEVEL=error"));
-  assert.equal(await number(), 5);
+  const { metadata, spec } = await registry();
+  assert.equal(spec.replicas, 5);
 
-  const isLast = ({ object }: { object: Deployment }): boolean =>
-    object.metadata.name === "mesh-legion-registry" && object.status.observedGeneration === 4;
+  const isLast = ({ at }: { at: bigint }): boolean => at >= BigInt(metadata.resourceVersion);
   await timeline.first<Deployment>("Deployment", isLast, "the last upgrade");
   const states = timeline
     .of<Deployment>("Deployment")
