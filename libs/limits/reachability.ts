@@ -30,6 +30,8 @@ export class Reachability {
     this.#log = log;
     this.#limits = limits;
     this.#decisions = metrics?.counter("limit_decisions_total", "How what limits apply to was decided", ["by"]);
+    // Shown from the start: a rate misses the first increase of a series that has just appeared.
+    for (const by of Object.keys(this.#counts) as DecidedBy[]) this.#decisions?.add(0, { by });
     metrics?.observableGauge(
       "limits_without_arbiter",
       "Limits whose arbiter does not answer, by the policy that holds for them meanwhile",

@@ -66,14 +66,21 @@ export async function startHost(options: HostOptions): Promise<ServiceHost> {
     }),
   );
   http.route("/metrics", (request, response) => telemetry.metricsHandler(request, response));
+  const metrics = createMetrics(name);
+  let host: ServiceHost | undefined;
+  // From the start: who waits for Postgres is to be seen waiting.
+  metrics.observableGauge("ready", "1 while /readyz says 200", () => (readiness.problems().length === 0 ? 1 : 0));
+  metrics.observableGauge("database_up", "1 while Postgres answers", () =>
+    (host?.databaseAnswers ?? pool.getMetrics().state === "connected") ? 1 : 0,
+  );
   const httpPort = await http.listen();
   const { migrationsDirectory, signal } = options;
   const databaseUrl = config.DATABASE_URL;
   await waitForSchema({ pool, name, databaseUrl, migrationsDirectory, readiness, log, signal });
 
   const grpc = new GrpcServer({ host: config.BIND_HOST, port: config.GRPC_PORT, ...handlers });
-  const metrics = createMetrics(name);
-  return new ServiceHost({ name, instanceId, log, pool, grpc, http, httpPort, metrics, readiness }, stack.move());
+  host = new ServiceHost({ name, instanceId, log, pool, grpc, http, httpPort, metrics, readiness }, stack.move());
+  return host;
 }
 
 interface HostParts {

@@ -23,6 +23,9 @@ export function createCounts(metrics: Metrics, limits: LimitsCache): Counts {
   const leased = metrics.counter("leased_tokens_total", "Tokens granted in leases");
   const cleaned = metrics.counter("cleaned_rows_total", "Rows that were no longer needed", ["table"]);
   metrics.observableGauge("limits", "Limits in force", () => limits.current.size);
+  // Shown from the start: a rate misses the first increase of a series that has just appeared.
+  for (const result of ["allowed", "refused"]) acquisitions.add(0, { result });
+  for (const table of ["buckets", "leases", "reservations"]) cleaned.add(0, { table });
   return {
     acquisitions(allowed, refused) {
       if (allowed > 0) acquisitions.add(allowed, { result: "allowed" });

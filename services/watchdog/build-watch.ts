@@ -29,6 +29,8 @@ export interface WatchParts {
 export function buildWatch(parts: WatchParts): Watch {
   const { config, pool, clock, log, metrics, rings, subjects, leadership, registry } = parts;
   const incidents = metrics.counter("incidents_total", "Incidents, by what became of them", ["change"]);
+  // A rate misses the first increase of a series that has just appeared, and these are rare.
+  for (const change of ["opened", "rolled back", "ejected"]) incidents.add(0, { change });
   const advanced = metrics.counter("advanced_versions_total", "Canaries that were brought to their next stage");
   const rollbackTime = metrics.durationHistogram(
     "rollback_seconds",

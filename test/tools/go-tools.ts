@@ -15,11 +15,15 @@ export function goModule(name: string): string {
   return join(import.meta.dirname, name);
 }
 
-/** The folder with the programs that `test/tools/<name>/go.mod` names as tools. Built once: Helm takes minutes. */
-export async function goTools(name: string): Promise<string> {
+/**
+ * The folder with the programs that `test/tools/<name>/go.mod` names as tools. Built once: Helm takes minutes.
+ * @param tags of the build, separated by commas; the same at each call.
+ */
+export async function goTools(name: string, tags = ""): Promise<string> {
   const module = goModule(name);
   return await built(name, [join(module, "go.*")], async (folder) => {
-    await run("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${folder}/`, "tool"], { cwd: module });
+    const build = ["build", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o", `${folder}/`, "tool"];
+    await run("go", build, { cwd: module });
   });
 }
 

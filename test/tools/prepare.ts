@@ -3,6 +3,7 @@ import { whyNoBuildah } from "../image/buildah.ts";
 import { debian } from "../image/debian.ts";
 import { goTools, whyNoGo } from "./go-tools.ts";
 import { kubernetesPrograms } from "./kubernetes.ts";
+import { prometheusTools } from "./prometheus.ts";
 import { validator, whyNoPython } from "./manifests.ts";
 
 interface Part {
@@ -15,8 +16,14 @@ interface Part {
 
 // What tests build once and keep: from an empty cache it takes minutes, which no single test should wait for.
 const parts: Part[] = [
-  { folders: ["helm", "kubernetes"], what: "Helm and helm-unittest", whyNot: whyNoGo, build: () => goTools("helm") },
+  {
+    folders: ["helm", "kubernetes", "monitoring"],
+    what: "Helm and helm-unittest",
+    whyNot: whyNoGo,
+    build: () => goTools("helm"),
+  },
   { folders: ["helm"], what: "the schemas of Kubernetes", whyNot: whyNoPython, build: validator },
+  { folders: ["monitoring"], what: "Prometheus and promtool", whyNot: whyNoGo, build: prometheusTools },
   { folders: ["image"], what: "a Debian to build the image on", whyNot: whyNoBuildah, build: debian },
   { folders: ["kubernetes"], what: "a control plane of Kubernetes", whyNot: whyNoGo, build: controlPlane },
 ];

@@ -137,6 +137,16 @@ export class Matcher<S extends MatchedSession> {
     return false;
   }
 
+  /** How many sessions that take work offer each capability, those of all namespaces together. */
+  sessionsByCapability(): Map<string, number> {
+    const sessions = new Map<string, number>();
+    for (const { slots, weight, capabilities } of this.#sessions) {
+      if (slots === 0 || weight === 0) continue;
+      for (const capability of capabilities.keys()) sessions.set(capability, (sessions.get(capability) ?? 0) + 1);
+    }
+    return sessions;
+  }
+
   /** Slots of all sessions, and those that are taken. */
   totals(): { slots: number; taken: number } {
     let slots = 0;

@@ -21,6 +21,11 @@ export interface AttemptFacts {
   readonly cancelReason: string | undefined;
 }
 
+/** Of an attempt whose agent was lost. */
+export const lostCode = "AGENT_LOST";
+/** Of one that ran for too long. */
+export const timeoutCode = "EXECUTION_TIMEOUT";
+
 const longestCode = 128;
 const longestMessage = 16 * 1024;
 const longestReason = 1024;
@@ -69,7 +74,7 @@ export function decideFailure(facts: AttemptFacts, failure: Failed, random: numb
 /** Decides for an attempt that its agent had received and did not answer before its session ended. */
 export function decideLoss(facts: AttemptFacts, why: string): Decision {
   if (facts.cancelReason !== undefined) return canceled(facts.cancelReason);
-  const failure = failed("AGENT_LOST", `The agent's session ended before it answered: ${why}.`, true);
+  const failure = failed(lostCode, `The agent's session ended before it answered: ${why}.`, true);
   const next = afterLoss(facts.attempt, facts.retryPolicy);
   if (next.kind === "dead") return { kind: "final", state: TaskState.DEAD, outcome: failureOutcome(failure) };
   return { kind: "again", attempts: facts.attempt, delayMs: 0, failure };
@@ -90,7 +95,7 @@ export function canceledOutcome(reason: string): Outcome {
 }
 
 export function timedOut(timeoutMs: number): Failed {
-  return failed("EXECUTION_TIMEOUT", `The attempt ran for longer than its execution timeout of ${timeoutMs} ms.`, true);
+  return failed(timeoutCode, `The attempt ran for longer than its execution timeout of ${timeoutMs} ms.`, true);
 }
 
 function agentCanceled(reason: string): Failed {

@@ -23,6 +23,7 @@ import type { SegmentKeeper } from "./segment-keeper.ts";
 import { taskName, type HomeSession } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
 import { toStorageError } from "./storage-error.ts";
+import type { SubmissionCounts } from "./submission-counts.ts";
 import { endOf } from "./task-view.ts";
 import type { Waiter, Waiters } from "./waiters.ts";
 
@@ -50,6 +51,7 @@ export interface AdmissionParts {
   readonly lanes: LaneAdmission;
   readonly schemas: InputSchemas;
   readonly waiters: Waiters;
+  readonly counts: SubmissionCounts;
   readonly instanceKey: number;
   readonly maxTaskDataBytes: number;
   /** A task was stored with a lease: it is to be sent. */
@@ -99,7 +101,8 @@ export class Admission {
    * Accepts a task, or tells why not.
    * @param waiter told of the task's end, also when it had ended before; forgotten if the task is not accepted.
    */
-  submit(spec: TaskSpec, waiter: Waiter | undefined, callback: AdmissionCallback): void {
+  submit(spec: TaskSpec, waiter: Waiter | undefined, told: AdmissionCallback): void {
+    const callback = this.#parts.counts.counting(told);
     let name: string;
     try {
       if (this.closed) throw legionError("SHUTTING_DOWN", "This Dispatcher is going away; submit to another one.");
@@ -140,8 +143,8 @@ export class Admission {
     if (!isPlainlyValid(spec)) validate(TaskSpecSchema, spec);
     const problem = checkTaskData(spec.taskData, this.#parts.maxTaskDataBytes);
     if (problem !== undefined) {
-      const violations = [{ field: "task.task_data", description: problem.message }];
-      throw legionError(problem.reason, problem.message, { violations });
+      const { reason, message } = problem;
+      throw legionError(reason, message, { violations: [{ field: "task.task_data", description: message }] });
     }
     if (spec.namespace === "") spec.namespace = "default";
     if (spec.taskId === "") spec.taskId = randomUUIDv7();
@@ -201,7 +204,7 @@ export class Admission {
   }
 
   async #store(candidates: Candidate[]): Promise<(Accepted | Error)[]> {
-    const { pool, segments, assigner, instanceKey } = this.#parts;
+    const { pool, log, segments, assigner, instanceKey } = this.#parts;
     const tasks: (NewTask & Pick<Candidate, "lane">)[] = candidates.map((candidate) => {
       if (candidate.dueTimeMs === null && candidate.lane?.parks !== true) {
         candidate.session = assigner.takeSlot(candidate.route);
@@ -227,9 +230,7 @@ export class Admission {
       });
     } catch (error) {
       for (const candidate of candidates) this.#giveBack(candidate);
-      if (!isConnectionFailure(error)) {
-        this.#parts.log.error("tasks could not be stored", { err: error, tasks: candidates.length });
-      }
+      if (!isConnectionFailure(error)) log.error("tasks could not be stored", { err: error, tasks: candidates.length });
       // If only the answer was lost there are leases now that nobody here knows of; the rescuer returns them.
       throw error;
     }
@@ -241,9 +242,8 @@ export class Admission {
     });
     if (taken.length === 0) return accepted as Accepted[];
     const before = await this.#compare(taken).catch(toStorageError);
-    return candidates.map(({ name }, index) => {
-      return accepted[index] ?? (before instanceof Error ? before : before.get(name)!);
-    });
+    const compared = (name: string) => (before instanceof Error ? before : before.get(name)!);
+    return candidates.map(({ name }, index) => accepted[index] ?? compared(name));
   }
 
   #giveBack(candidate: Candidate): void {

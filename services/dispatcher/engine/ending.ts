@@ -16,4 +16,6 @@ export interface Ending {
   readonly tracestate?: string;
   /** When it was leased, milliseconds, monotonic; undefined: not known here. */
   readonly startedMs?: number;
+  /** When the task was accepted, milliseconds since the epoch; undefined: not known here. */
+  readonly submitTimeMs?: number | undefined;
 }

@@ -35,6 +35,7 @@ import { Samples } from "./samples.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { HomeSession } from "./session.ts";
 import { TaskReader } from "./task-reader.ts";
+import { SubmissionCounts } from "./submission-counts.ts";
 import { Waiters } from "./waiters.ts";
 
 const clock = systemClock;
@@ -111,12 +112,17 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
       onError: (err) => log.debug("due tasks could not be released", { err }),
     }),
   );
-  const observed = observeEngine({ metrics, matcher, leases, capabilityLabel });
+  const observed = observeEngine({ clock, metrics, matcher, leases, capabilityLabel });
   const finisher = new Finisher(
     pool,
     clock,
     log,
     finished({ waiters, hints, assigner, dueTimer, gates, observed, lookUp }),
+  );
+  metrics.observableGauge(
+    "outcomes_pending",
+    "Ends of attempts that are on their way into the database",
+    () => finisher.pending,
   );
   const handover = new Handover({
     clock,
@@ -124,8 +130,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     leases,
     finisher,
     waiters,
-    timeToStart: observed.timeToStart,
-    capabilityLabel,
+    started: (capability, submitTimeMs) => observed.started(capability, submitTimeMs),
   });
   const onReady = (session: HomeSession): void => assigner.freed(session);
   const home = new Home({ pool, clock, log, matcher, leases, finisher, routes, schemas, instanceKey, signal, onReady });
@@ -155,6 +160,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     instance,
     onSlotsFreed: (gateKeys) => gates.keeper.freed(gateKeys),
   });
+  const counts = new SubmissionCounts(metrics);
   const admission = new Admission({
     pool,
     clock,
@@ -165,6 +171,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     lanes: gates.admission,
     schemas,
     waiters,
+    counts,
     instanceKey,
     maxTaskDataBytes: config.MAX_TASK_DATA_BYTES,
     onLeased: (session, spec, route, stored) =>
@@ -221,6 +228,7 @@ export async function buildEngine(host: ServiceHost, config: DispatcherConfig) {
     reader,
     cancellation,
     admission,
+    counts,
     stopping,
     lookUp,
     capabilityLabel,
@@ -247,7 +255,9 @@ function finished(parts: {
       waiters.ended(ending.taskName, { state, attempt: ending.attempt, outcome, execution });
       hints.ended(ending.submitter, ending.taskKey);
     },
-    again(ending, { attempts, delayMs, failure }) {
+    again(ending, decision) {
+      observed.again(ending, decision);
+      const { attempts, delayMs, failure } = decision;
       const route = ending.route as LiveRoute;
       if (delayMs > 0) {
         dueTimer.expect(delayMs);

@@ -70,6 +70,11 @@ export class Finisher implements AsyncDisposable {
     });
   }
 
+  /** Ends of attempts that are on their way into the database. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   /**
    * The tasks whose end is on its way into the database now or will be as long as this is in use. Whoever looks for leases
    * that nobody holds begins it before the look: theirs are still found, and are held.

@@ -1,6 +1,5 @@
 import type { Clock } from "#libs/clock/clock.ts";
 import { TaskState, type TaskSpec } from "#libs/proto/legion/dispatcher/v1/task_pb.ts";
-import type { DurationHistogram } from "#libs/telemetry/metrics.ts";
 import type { Matcher } from "../core/matcher.ts";
 import { decideUnreceived } from "../core/outcomes.ts";
 import type { Finisher } from "./finisher.ts";
@@ -27,8 +26,8 @@ export interface HandoverParts {
   readonly leases: LeaseBook;
   readonly finisher: Finisher;
   readonly waiters: Waiters;
-  readonly timeToStart: DurationHistogram<"capability">;
-  readonly capabilityLabel: (capability: string) => string;
+  /** For the metrics. */
+  started(capability: string, submitTimeMs: number): void;
 }
 
 /** Sends a task to the agent that it was leased to: the last step before its execution. */
@@ -40,7 +39,7 @@ export class Handover {
   }
 
   send(session: HomeSession, spec: TaskSpec, route: LiveRoute, fresh: NewLease): void {
-    const { clock, matcher, leases, finisher, waiters, timeToStart, capabilityLabel } = this.#parts;
+    const { clock, matcher, leases, finisher, waiters } = this.#parts;
     if (!session.open) {
       // It went while the lease was being committed: nobody was sent anything.
       matcher.release(session, route.capability);
@@ -52,9 +51,7 @@ export class Handover {
     const lease = leases.open(session, spec, { ...fresh, route, ageMs: 0 });
     const trace = traceAssignment(lease, spec, { waitedSinceMs: fresh.submitTimeMs, clock });
     session.outlet.assign(session, assignmentFor(lease, spec, trace));
-    timeToStart.recordMs(Math.max(0, clock.now() - fresh.submitTimeMs), {
-      capability: capabilityLabel(spec.capability),
-    });
+    this.#parts.started(spec.capability, fresh.submitTimeMs);
     if (waiters.isAwaited(lease.taskName)) {
       waiters.changed(lease.taskName, { state: TaskState.LEASED, attempt: lease.attempt, agentId: session.agentId });
     }

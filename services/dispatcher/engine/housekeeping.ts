@@ -50,6 +50,7 @@ export function keepHouse(host: ServiceHost, config: DispatcherConfig, engine: E
     void ticker.run(engine.stopping.signal);
   };
   every(Math.min(2_500, config.INSTANCE_LEASE / 4), "instance lease", () => instance.renew());
+  every(1_000, "submission counts", async () => engine.counts.publish());
   every(1_000, "queue poll", () => assigner.poll());
   every(100, "limits", () => gates.limitsRead());
   every(1_000, "gates", () => gates.tick());

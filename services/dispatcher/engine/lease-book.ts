@@ -18,6 +18,7 @@ export interface LeaseFacts {
   readonly route: LiveRoute;
   /** How long it is leased already, milliseconds. */
   readonly ageMs: number;
+  readonly submitTimeMs?: number;
   readonly cancelReason?: string | undefined;
 }
 
@@ -62,6 +63,7 @@ export class LeaseBook {
       traceparent: spec.traceparent,
       tracestate: spec.tracestate,
       startedMs: this.#clock.monotonic() - facts.ageMs,
+      submitTimeMs: facts.submitTimeMs,
       cancelReason: facts.cancelReason,
       timer: undefined,
     };

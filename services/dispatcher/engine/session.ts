@@ -35,6 +35,8 @@ export interface Lease {
   readonly tracestate: string;
   /** When it was leased, milliseconds by this process's monotonic clock. */
   readonly startedMs: number;
+  /** When the task was accepted, milliseconds since the epoch; undefined of one that another instance had leased. */
+  readonly submitTimeMs: number | undefined;
   cancelReason: string | undefined;
   timer: Disposable | undefined;
 }

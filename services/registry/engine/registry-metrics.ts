@@ -80,6 +80,8 @@ export class RegistryMetrics {
   }
 
   #sum(add: (value: number) => void): (value: number) => void {
+    // Shown from the start: a rate misses the first increase of a series that has just appeared.
+    add(0);
     let waiting = 0;
     this.#sums.push({
       flush: () => {
