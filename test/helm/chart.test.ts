@@ -16,7 +16,12 @@ const options = { skip, timeout: 1_200_000 };
 // The oldest that the chart says it works with, and the newest.
 const versions = ["1.30", "1.37"];
 // The Gateway API, KEDA and the Prometheus operator define their own.
-const foreign = ["gateway.networking.k8s.io/v1/GRPCRoute", "keda.sh/v1alpha1/ScaledObject", "monitoring.coreos.com/v1/ServiceMonitor"];
+const foreign = [
+  "gateway.networking.k8s.io/v1/GRPCRoute",
+  "keda.sh/v1alpha1/ScaledObject",
+  "monitoring.coreos.com/v1/PrometheusRule",
+  "monitoring.coreos.com/v1/ServiceMonitor",
+];
 
 for (const file of valueFiles) {
   test(`${nameOf(file)}: Helm finds nothing to say against it`, options, async () => {

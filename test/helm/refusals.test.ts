@@ -36,6 +36,11 @@ const refusals: [settings: string, said: RegExp][] = [
       "keda.targets[0].tasksPerReplica=1,keda.targets[0].minReplicas=1,keda.targets[0].maxReplicas=2",
     /mesh-legion-registry is scaled by registry\.autoscaling and by keda\.targets: choose one/,
   ],
+  [`${url},prometheusRule.alerts.LegionQueueOld.threshold=60`, /'\/prometheusRule\/alerts'.*'LegionQueueOld' not allowed/s],
+  [
+    `${url},prometheusRule.enabled=true,prometheusRule.alerts.LegionReplicaDown.threshold=1`,
+    /prometheusRule\.alerts\.LegionReplicaDown has no threshold/,
+  ],
   [`${url},image.digest=latest`, /'\/image\/digest': 'latest' does not match pattern/],
 ];
 
