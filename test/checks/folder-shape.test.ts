@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { readText, root } from "./repository.ts";
 
 const files =
-  "package.json package-lock.json tsconfig.json buf.yaml buf.gen.yaml README.md CONTRIBUTING.md Dockerfile LICENSE".split(
+  "package.json package-lock.json tsconfig.json buf.yaml buf.gen.yaml README.md CONTRIBUTING.md SECURITY.md Dockerfile LICENSE".split(
     " ",
   );
 const folders = ["proto", "services", "libs", "test", "helm", "docs"];

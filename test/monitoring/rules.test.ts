@@ -13,6 +13,12 @@ if (skip !== undefined) console.error(`SKIPPED: the Prometheus rules are not tes
 // Prometheus is built at the first run.
 const options = { skip, timeout: 1_200_000 };
 
+interface ValuesSchema {
+  readonly properties: {
+    readonly prometheusRule: { readonly properties: { readonly alerts: { readonly properties: object } } };
+  };
+}
+
 const unitTests = globSync(join(import.meta.dirname, "rules/*.yaml")).toSorted();
 
 test("each alert fires when it should, and not when it should not", options, async () => {
@@ -41,6 +47,9 @@ test("every alert has a test, says what to do, and is made of what there is", op
     assert.match(annotations?.["description"] ?? "", /^\S.{10,}\.$/, name);
     assert.equal(annotations?.["runbook_url"], `docs/alerts.md#${name.toLowerCase()}`);
   }
+  const schema = readFileSync(join(repositoryRoot, "helm/legion/values.schema.json"), "utf8");
+  const changeable = (JSON.parse(schema) as ValuesSchema).properties.prometheusRule.properties.alerts.properties;
+  assert.deepEqual(Object.keys(changeable).toSorted(), alerts.map(({ name }) => name).toSorted(), "the chart's schema");
   const page = readFileSync(join(repositoryRoot, "docs/alerts.md"), "utf8");
   const sections = page.split("\n### ").slice(1);
   const described = sections.filter((section) => /^\w+\n\n.+\n\nFirst: .+\n\nThen: /s.test(section));
