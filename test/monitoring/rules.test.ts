@@ -52,7 +52,7 @@ test("every alert has a test, says what to do, and is made of what there is", op
   assert.deepEqual(Object.keys(changeable).toSorted(), alerts.map(({ name }) => name).toSorted(), "the chart's schema");
   const page = readFileSync(join(repositoryRoot, "docs/alerts.md"), "utf8");
   const sections = page.split("\n### ").slice(1);
-  const described = sections.filter((section) => /^\w+\n\n.+\n\nFirst: .+\n\nThen: /s.test(section));
+  const described = sections.filter((section) => /^\w+\n\n.+\n\nFirst:\s.+\n\nThen: /s.test(section));
   assert.deepEqual(
     described.map((section) => section.split("\n")[0]!).toSorted(),
     alerts.map(({ name }) => name).toSorted(),
