@@ -15,13 +15,18 @@ export function goModule(name: string): string {
   return join(import.meta.dirname, name);
 }
 
-/**
- * The folder with the programs that `test/tools/<name>/go.mod` names as tools. Built once: Helm takes minutes.
- * @param tags of the build, separated by commas; the same at each call.
- */
-export async function goTools(name: string, tags = ""): Promise<string> {
+interface GoToolsOptions {
+  /** Of the build, separated by commas; the same at each call. */
+  readonly tags?: string;
+  /** Called before a build. */
+  readonly onBuild?: () => void;
+}
+
+/** The folder with the programs that `test/tools/<name>/go.mod` names as tools. Built once: Helm takes minutes. */
+export async function goTools(name: string, { tags = "", onBuild }: GoToolsOptions = {}): Promise<string> {
   const module = goModule(name);
   return await built(name, [join(module, "go.*")], async (folder) => {
+    onBuild?.();
     const build = ["build", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o", `${folder}/`, "tool"];
     await run("go", build, { cwd: module });
   });

@@ -26,6 +26,7 @@ const parts: Part[] = [
   { folders: ["monitoring"], what: "Prometheus and promtool", whyNot: whyNoGo, build: prometheusTools },
   { folders: ["image"], what: "a Debian to build the image on", whyNot: whyNoBuildah, build: debian },
   { folders: ["kubernetes"], what: "a control plane of Kubernetes", whyNot: whyNoGo, build: controlPlane },
+  { folders: ["traces"], what: "Jaeger", whyNot: whyNoGo, build: () => goTools("jaeger") },
 ];
 
 // Usage: node test/tools/prepare.ts [folder of test/ …]
