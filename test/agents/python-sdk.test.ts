@@ -41,7 +41,8 @@ assert all(hasattr(legion, name) for name in legion.__all__)
 print(importlib.metadata.version("legion-mesh"), sorted(importlib.metadata.requires("legion-mesh")))`;
   // Away from the checkout, whose sources would do as well.
   const { stdout } = await promisify(execFile)(python, ["-c", program], { cwd: tmpdir(), env: cleanly });
-  assert.match(stdout, /^0\.1\.0 \['grpcio[^']+', 'protobuf[^']+'\]$/m);
+  // What its users get without asking, and what only `[otel]` brings.
+  assert.match(stdout, /^0\.1\.0 \['grpcio[^']+'(, "opentelemetry-[^"]+; extra == 'otel'"){3}, 'protobuf[^']+'\]$/m);
 });
 
 test("the README's agent and client, as they stand there", options, async () => {

@@ -6,6 +6,7 @@ import sys
 from legion import Agent, AgentError, TaskContext
 
 import handlers
+import telemetry
 
 
 class Telling(Agent):
@@ -32,6 +33,7 @@ def tell(**event: object) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.DEBUG if os.environ.get("LOG") == "debug" else logging.INFO)
+    telemetry.send_spans("python-example")
     # LEGION_REGISTRY says where the mesh is: the SDK reads it by itself.
     agent = Telling(
         "python-example",

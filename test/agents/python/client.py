@@ -4,8 +4,11 @@ import sys
 
 from legion import LegionCore, LegionError, TaskCanceledError, TaskFailedError, WaitTimeoutError
 
+import telemetry
+
 
 def main() -> None:
+    telemetry.send_spans("python-client")
     parser = argparse.ArgumentParser(description="Runs one task and prints its result.")
     parser.add_argument("capability")
     parser.add_argument("data", type=json.loads, help="a JSON object")

@@ -26,6 +26,11 @@ export async function pythonWithSdk(): Promise<string> {
   return await environment(sources, [packageFolder]);
 }
 
+/** The same with what sends spans. */
+export async function pythonWithTraces(): Promise<string> {
+  return await environment([...sources, import.meta.filename], [`${packageFolder}[otel]`]);
+}
+
 /** A Python that has what the SDK is checked and generated with. */
 export async function pythonWithTools(): Promise<string> {
   return await environment([tools], ["-r", tools]);

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ._proto.outcome_pb2 import Outcome
 from ._proto.session_pb2 import Assignment, AttemptOutcome, AttemptRef
+from ._tracing import ExecuteSpan
 from .context import TaskContext
 from .errors import AttemptCanceled
 
@@ -26,6 +27,7 @@ class Attempt:
     received: float = field(default_factory=time.monotonic)
     started: float = 0.0
     memory_before: int = 0
+    span: ExecuteSpan | None = None
     outcome: AttemptOutcome | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
@@ -45,10 +47,12 @@ class Attempt:
             self.context.cancellation = reason
             self.context.canceled.set()
 
-    def answer(self, outcome: Outcome) -> AttemptOutcome:
-        """Settles how it came out."""
+    def answer(self, outcome: Outcome, error: BaseException | None = None) -> AttemptOutcome:
+        """Settles how it came out; `error` is what its handler raised."""
         self._stop_timers()
         self.state = "answered"
+        if self.span is not None:
+            self.span.end(outcome, error)
         task_id, attempt = self.key
         self.outcome = AttemptOutcome(task_id=task_id, attempt=attempt, outcome=outcome)
         return self.outcome
@@ -58,6 +62,8 @@ class Attempt:
         self._stop_timers()
         self.state = "lost"
         self.cancel(reason)
+        if self.span is not None:
+            self.span.lose(str(reason))
 
     def _stop_timers(self) -> None:
         for timer in self.timers:

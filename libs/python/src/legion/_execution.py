@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from . import _json
@@ -101,8 +102,9 @@ class Execution:
     async def _run_on_loop(self, attempt: Attempt, handler: Handler) -> None:
         verdict: Verdict
         try:
-            self._handlers.on_begin(attempt.context)
-            result = await handler(self._data(attempt), attempt.context)
+            with _current(attempt):
+                self._handlers.on_begin(attempt.context)
+                result = await handler(self._data(attempt), attempt.context)
             verdict = _json.write_result(result, self.max_result_bytes)
         except BaseException as error:  # what a handler raises is the task's failure, sys.exit() included
             verdict = error
@@ -111,8 +113,9 @@ class Execution:
     def _run_in_thread(self, attempt: Attempt, handler: Handler) -> None:
         verdict: Verdict
         try:
-            self._handlers.on_begin(attempt.context)
-            result = handler(self._data(attempt), attempt.context)
+            with _current(attempt):
+                self._handlers.on_begin(attempt.context)
+                result = handler(self._data(attempt), attempt.context)
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError("The handler is a plain function that returned a coroutine; make it `async def`.")
@@ -137,6 +140,10 @@ class Execution:
     def _finish(self, attempt: Attempt, verdict: Verdict) -> None:
         self._cancels.pop(attempt, None)
         self._done(attempt, verdict)
+
+
+def _current(attempt: Attempt) -> AbstractContextManager[object]:
+    return contextlib.nullcontext() if attempt.span is None else attempt.span.current()
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -141,7 +141,7 @@ class Life:
         self.drain(reason)
 
     async def _run(self) -> None:
-        self.runner = Runner(self._agent, self._agent.cancel_grace, self._wake)
+        self.runner = Runner(self._agent, self._hello, self._agent.cancel_grace, self._wake)
         self._session = Session(self._targets, self._hello, self.runner, self)
         try:
             await self._session.run()

@@ -15,7 +15,8 @@ from ._outbox import Outbox
 from ._progress import ProgressQueue
 from ._proto.outcome_pb2 import Outcome
 from ._proto.payload_pb2 import Payload
-from ._proto.session_pb2 import Assignment, AttemptProgress, AttemptRef, Pause
+from ._proto.session_pb2 import Assignment, AttemptProgress, AttemptRef, Hello, Pause
+from ._tracing import ExecuteSpan
 from .errors import AttemptCanceled, TaskError
 
 log = logging.getLogger("legion")
@@ -26,9 +27,10 @@ _MAX_OUTPUT_BYTES = 64 * 1024
 class Runner:
     """Holds attempts from their assignment until their outcome is acknowledged. On the session's loop only."""
 
-    def __init__(self, handlers: Handlers, cancel_grace: float, wake: Callable[[], None]) -> None:
+    def __init__(self, handlers: Handlers, agent: Hello, cancel_grace: float, wake: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._execution = Execution(handlers, self._loop, self._finished)
+        self._agent = agent
         self._cancel_grace = cancel_grace
         self._wake = wake
         self._memory = MemoryGauge()
@@ -81,6 +83,8 @@ class Runner:
             attempt.state = "running"
             attempt.started = time.monotonic()
             attempt.memory_before = self._memory.resident_bytes()
+            attempt.span = ExecuteSpan(self._agent, attempt.assignment)
+            attempt.context.traceparent, attempt.context.tracestate = attempt.span.strings()
             attempt.context.on_progress = self._progress_sink(attempt)
             if attempt.assignment.HasField("execution_timeout"):
                 left = execution_timeout(attempt.assignment).total_seconds() + attempt.received - attempt.started
@@ -159,15 +163,15 @@ class Runner:
             if not isinstance(verdict, TaskError):
                 message = "a handler of %s raised (task %s, attempt %d)"
                 log.warning(message, attempt.assignment.capability, *attempt.key, exc_info=verdict)
-            self._answer(attempt, _messages.failed(verdict, self._execution.max_result_bytes))
+            self._answer(attempt, _messages.failed(verdict, self._execution.max_result_bytes), verdict)
 
     def _cancel_answer(self, reason: AttemptCanceled) -> Outcome:
         # If the mesh has not heard of the timeout yet, `canceled` would be taken for somebody's wish.
         return _messages.timed_out(reason) if reason.cause == "TIMEOUT" else _messages.canceled(reason)
 
-    def _answer(self, attempt: Attempt, outcome: Outcome) -> None:
+    def _answer(self, attempt: Attempt, outcome: Outcome, error: BaseException | None = None) -> None:
         ran = attempt.state == "running"
-        answer = attempt.answer(outcome)
+        answer = attempt.answer(outcome, error)
         context = attempt.context
         if ran:
             answer.stats.duration.CopyFrom(_messages.duration(time.monotonic() - attempt.started))

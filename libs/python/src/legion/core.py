@@ -28,6 +28,7 @@ from ._registered import AgentLike, registered
 from ._result import task_result
 from ._spec import TaskOptions, task_spec
 from ._status import is_transient
+from ._tracing import sending
 from .agent import LegionAgent
 from .errors import LegionError, WaitTimeoutError
 from .mesh import MeshHealth, MeshMetrics, health_of, metrics_of
@@ -126,7 +127,8 @@ class LegionCore:
             RuntimeError: Called on an event loop, which it would block.
         """
         spec = task_spec(task_id, task_data, required_capability, self._namespace, options)
-        return self._thread.wait_for(self._run(spec, timeout), "dispatch_task_async")
+        with sending(spec):
+            return self._thread.wait_for(self._run(spec, timeout), "dispatch_task_async")
 
     async def dispatch_task_async(
         self,
@@ -139,7 +141,8 @@ class LegionCore:
     ) -> Any:
         """As `dispatch_task`. Canceling it ends the waiting; the task goes on."""
         spec = task_spec(task_id, task_data, required_capability, self._namespace, options)
-        return await self._thread.awaited(self._run(spec, timeout))
+        with sending(spec):
+            return await self._thread.awaited(self._run(spec, timeout))
 
     def submit_task(
         self,
@@ -156,7 +159,8 @@ class LegionCore:
             LegionError: The mesh refused it, or could not be reached within 10 s.
         """
         spec = task_spec(task_id, task_data, required_capability, self._namespace, options)
-        return self._thread.wait_for(self._submit(spec), "submit_task_async")
+        with sending(spec):
+            return self._thread.wait_for(self._submit(spec), "submit_task_async")
 
     async def submit_task_async(
         self,
@@ -167,7 +171,8 @@ class LegionCore:
     ) -> str:
         """As `submit_task`."""
         spec = task_spec(task_id, task_data, required_capability, self._namespace, options)
-        return await self._thread.awaited(self._submit(spec))
+        with sending(spec):
+            return await self._thread.awaited(self._submit(spec))
 
     def cancel_task(self, task_id: str, reason: str = "", *, namespace: str | None = None) -> str:
         """Asks for a task to be stopped.
