@@ -21,8 +21,8 @@ test(
       assert.equal(status, 0, `${file} ${args.join(" ")}\n${stdout}${stderr}`);
       return stdout;
     };
-    assert.equal(output("gofmt", "-l", "agent", "client", "legion"), "", "gofmt would change these");
-    output("go", "vet", "./agent", "./client", "./legion");
+    assert.equal(output("gofmt", "-l", "agent", "client", "legion", "telemetry"), "", "gofmt would change these");
+    output("go", "vet", "./...");
     assert.match(output("go", "test", "-race", "-count=1", "./legion"), /^ok/);
   },
 );

@@ -7,7 +7,7 @@ import type { Language } from "../language.ts";
 
 const folder = "test/agents/go";
 // What the module consists of; stubs that somebody made in the checkout are not among it.
-const sources = ["go.mod", "go.sum", "buf.gen.yaml", "agent", "client", "legion"];
+const sources = ["go.mod", "go.sum", "buf.gen.yaml", "agent", "client", "legion", "telemetry"];
 
 export const go: Language = {
   name: "go",

@@ -15,6 +15,7 @@ import (
 	commonv1 "example.com/legion-agent/gen/legion/common/v1"
 	registryv1 "example.com/legion-agent/gen/legion/registry/v1"
 	"example.com/legion-agent/legion"
+	"example.com/legion-agent/telemetry"
 )
 
 func main() {
@@ -30,6 +31,15 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	sendSpans, err := telemetry.Start(context.Background(), "go-example")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := sendSpans(context.Background()); err != nil {
+			log.Warn("spans could not be sent", "why", err)
+		}
+	}()
 	agent := &legion.Agent{
 		Registries: strings.Split(cmp.Or(os.Getenv("LEGION_REGISTRY"), "127.0.0.1:7401"), ","),
 		Hello: &registryv1.Hello{

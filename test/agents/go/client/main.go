@@ -17,6 +17,7 @@ import (
 	commonv1 "example.com/legion-agent/gen/legion/common/v1"
 	dispatcherv1 "example.com/legion-agent/gen/legion/dispatcher/v1"
 	"example.com/legion-agent/legion"
+	"example.com/legion-agent/telemetry"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -42,13 +43,26 @@ func main() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*timeoutMS)*time.Millisecond)
 	defer cancel()
-	task, err := run(ctx, &dispatcherv1.TaskSpec{
+	sendSpans, err := telemetry.Start(ctx, "go-client")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitRefused)
+	}
+	spec := &dispatcherv1.TaskSpec{
 		// What the mesh would choose, but known here: so a call that broke can be made again.
 		TaskId:     cmp.Or(*taskID, rand.Text()),
 		Capability: os.Args[1],
 		TaskData:   &commonv1.Payload{Data: []byte(os.Args[2])},
-	})
-	os.Exit(tell(task, err))
+	}
+	end := legion.StartSend(ctx, spec)
+	task, err := run(ctx, spec)
+	end(err)
+	exitCode := tell(task, err)
+	// Nobody waits long for a collector that is away.
+	flushing, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	_ = sendSpans(flushing)
+	os.Exit(exitCode)
 }
 
 // run submits the task and waits for its outcome, until ctx ends; where a Dispatcher cannot be reached it asks the next.

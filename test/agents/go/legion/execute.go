@@ -15,7 +15,8 @@ func (a *Agent) execute(t *Task) {
 	defer t.cancel(nil)
 	ref := []any{"task_id", t.GetTaskId(), "attempt", t.GetAttempt()}
 	a.Events.Info("begin", append(ref, "capability", t.GetCapability())...)
-	result, err := a.call(t)
+	ctx, span := a.startSpan(t)
+	result, err := a.call(ctx, t)
 	how := "completed"
 	if err != nil && t.ctx.Err() != nil {
 		how = "canceled"
@@ -24,10 +25,11 @@ func (a *Agent) execute(t *Task) {
 	}
 	a.Events.Info("end", append(ref, "how", how)...)
 	outcome := a.outcome(t, result, err)
+	endSpan(span, outcome, err)
 	t.book.answer(t, &registryv1.AttemptOutcome{TaskId: t.GetTaskId(), Attempt: t.GetAttempt(), Outcome: outcome})
 }
 
-func (a *Agent) call(t *Task) (result []byte, err error) {
+func (a *Agent) call(ctx context.Context, t *Task) (result []byte, err error) {
 	defer func() {
 		if thrown := recover(); thrown != nil {
 			a.Log.Error("a handler panicked", "capability", t.GetCapability(), "panic", thrown, "stack", string(debug.Stack()))
@@ -41,7 +43,7 @@ func (a *Agent) call(t *Task) (result []byte, err error) {
 	if handler == nil {
 		return nil, &Failure{Code: "UNKNOWN_CAPABILITY", Message: "this agent has no handler for " + t.GetCapability()}
 	}
-	return handler(t.ctx, t)
+	return handler(ctx, t)
 }
 
 func (a *Agent) outcome(t *Task, result []byte, err error) *commonv1.Outcome {
