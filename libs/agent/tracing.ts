@@ -14,7 +14,7 @@ export interface SpanIdentity {
 /** The span of one execution, child of the assignment's; undefined, and free, where nothing records spans. */
 export function startExecuteSpan(assignment: Assignment, agent: SpanIdentity): TaskSpan | undefined {
   if (!isTracing()) return undefined;
-  return startSpan("execute", {
+  return startSpan(`execute ${assignment.capability}`, {
     kind: SpanKind.CONSUMER,
     parent: assignment,
     attributes: {

@@ -49,7 +49,7 @@ test("each execution is a span under its assignment's, and what the handler does
   const execute = spans.find(({ attributes }) => attributes["messaging.message.id"] === "a");
   const failed = spans.find(({ attributes }) => attributes["messaging.message.id"] === "b");
   const inner = spans.find(({ name }) => name === "inner");
-  assert.deepEqual([execute?.name, execute?.kind], ["execute", "consumer"]);
+  assert.deepEqual([execute?.name, execute?.kind], ["execute work", "consumer"]);
   assert.equal(execute?.traceId, "0af7651916cd43dd8448eb211c80319c");
   assert.equal(execute.parentSpanId, "b7ad6b7169203331");
   assert.deepEqual(

@@ -9,7 +9,7 @@ const open = new WeakMap<Assignment, TaskSpan>();
 export function startDeliveries({ id, profile }: Session, assignments: readonly Assignment[]): void {
   for (const assignment of assignments) {
     const { taskId, attempt, capability, traceparent, tracestate } = assignment;
-    const span = startSpan("deliver", {
+    const span = startSpan(`deliver ${capability}`, {
       kind: SpanKind.PRODUCER,
       parent: { traceparent, tracestate },
       attributes: {
