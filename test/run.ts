@@ -28,7 +28,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-if (files.some((file) => /^test\/(agents|conformance)\//.test(file))) build("conformance/run.ts", "--prepare");
+if (files.some((file) => /^test\/(agents|conformance|traces)\//.test(file))) build("conformance/run.ts", "--prepare");
 build("tools/prepare.ts", ...new Set(files.flatMap((file) => /^test\/([^/]+)\//.exec(file)?.[1] ?? [])));
 const results: FileResult[] = [];
 const queue = [...files];
