@@ -21,6 +21,12 @@ export function namespaceOption(command: Command): Command {
 
 export const portBase = wholeNumber(0, 65_521);
 
+/** An address that `fetch` takes, of http or https. */
+export function webAddress(text: string): string {
+  if (/^https?:$/.test(URL.parse(text)?.protocol ?? "")) return text;
+  throw new InvalidArgumentError("Expected an address, such as http://127.0.0.1:16686.");
+}
+
 /** Parses an option's value; commander shows what it throws beside the option's name. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {

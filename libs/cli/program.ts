@@ -13,6 +13,7 @@ import { registerMigrate } from "./commands/migrate.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSubmit } from "./commands/submit.ts";
 import { registerTasks } from "./commands/tasks.ts";
+import { registerTrace } from "./commands/trace.ts";
 import { registerVerdict } from "./commands/verdict.ts";
 import { registerVersions } from "./commands/versions.ts";
 import { registerWatch } from "./commands/watch.ts";
@@ -29,6 +30,7 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
   registerSubmit(program, setExitCode);
   registerGet(program);
   registerWatch(program, setExitCode);
+  registerTrace(program);
   registerCancel(program);
   registerTasks(program);
   registerAgents(program);

@@ -47,6 +47,7 @@ export function configurationPage(): string {
     "| `LEGION_RATELIMIT` | 127.0.0.1:7403 | for `legion health` |",
     "| `LEGION_WATCHDOG` | 127.0.0.1:7404 | for `legion health` |",
     "| `LEGION_PORT_BASE` | 7400 | all four at once: the gRPC ports are this plus 1 to 4 |",
+    "| `JAEGER_URL` | http://127.0.0.1:16686 | for `legion trace`: Jaeger's query API |",
     "| `DATABASE_URL` | – | for `legion migrate`; for `npm start`: this Postgres instead of the embedded one |",
     "| `NO_COLOR` | – | any value: no colours |",
     "",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type TraceNode, type TraceSpan, traceTree } from "#libs/cli/trace/trace-span.ts";
 import { whyNoPython } from "../agents/python/environments.ts";
+import { runCli } from "../harness/run-cli.ts";
 import { whyNoGo } from "../tools/go-tools.ts";
 import { type MixedPath, runMixedPath, spanCount } from "./mixed-path.ts";
 
@@ -94,6 +95,27 @@ describe("one trace in Jaeger, over three languages", { skip: skip ?? false, tim
     const done = named("execute sleep", 2).attributes;
     assert.deepEqual([done["legion.outcome"], done["legion.agent.id"]], ["completed", "worker"]);
     assert.equal(named("finish sleep", 1).attributes["legion.outcome"], "retry");
+  });
+
+  test("legion trace shows the part that is the task's, or all of it", async () => {
+    const legion = async (...args: string[]): Promise<string[]> => {
+      const { code, stdout, stderr } = await runCli(
+        ["trace", path.retriedTaskId, "--jaeger", path.jaeger.url, ...args],
+        {
+          env: path.mesh.env,
+        },
+      );
+      assert.equal(code, 0, stderr);
+      return [...stdout.trimEnd().split("\n"), ...stderr.trimEnd().split("\n")];
+    };
+    const lines = await legion();
+    assert.match(lines[0] ?? "", /^task {3}night-1 {2}sleep {2}COMPLETED, attempt 2 of 3$/);
+    assert.match(lines[1] ?? "", new RegExp(`^trace {2}${path.traceId} {2}13 spans in [\\d.]+ m?s$`));
+    const failed = lines.findIndex((line) => /execute sleep #1 +reporter/.test(line));
+    assert.match(lines[failed + 1] ?? "", /^[│ ]+✗ this machine goes down$/);
+    assert.equal(lines.at(-1), "15 more spans of the same trace: --all");
+    const all = await legion("--all");
+    assert.ok(all.some((line) => /execute echo #1 +worker/.test(line)));
   });
 
   test("times fit together", () => {

@@ -50,7 +50,7 @@ async function ask(url: string, path: string): Promise<{ status: number; body: u
   let text: string;
   let status: number;
   try {
-    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(timeoutMs) });
+    const response = await fetch(`${url.replace(/\/+$/, "")}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
     status = response.status;
     text = await response.text();
   } catch (error) {
