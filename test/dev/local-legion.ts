@@ -7,6 +7,14 @@ import { Child } from "#libs/cli/dev/child.ts";
 import { packageRoot } from "#libs/cli/dev/package-root.ts";
 import { waitFor } from "../harness/wait-for.ts";
 
+export interface LocalLegionFlags {
+  readonly portBase: number;
+  readonly dataDir: string;
+  readonly more?: readonly string[];
+  /** On top of this process's own, and of OTEL_SDK_DISABLED=true: a collector on this machine is no part of a test. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** `legion dev`, as a person starts it, but told to leave when the test's process ends. */
 export class LocalLegion {
   readonly stdout: string[] = [];
@@ -14,8 +22,8 @@ export class LocalLegion {
   readonly dataDir: string;
   readonly child: Child;
 
-  constructor(t: TestContext, flags: { portBase: number; dataDir: string; more?: readonly string[] }) {
-    const { portBase, dataDir, more = [] } = flags;
+  constructor(t: TestContext, flags: LocalLegionFlags) {
+    const { portBase, dataDir, more = [], env: added } = flags;
     this.dataDir = dataDir;
     const args = [
       join(packageRoot, "libs/cli/bin.js"),
@@ -27,7 +35,10 @@ export class LocalLegion {
       ...more,
     ];
     const { DATABASE_URL: _, LOG_LEVEL: __, ...env } = process.env;
-    this.child = new Child({ name: "dev", args, env }, (line, stream) => this[stream].push(line));
+    this.child = new Child(
+      { name: "dev", args, env: { OTEL_SDK_DISABLED: "true", ...env, ...added } },
+      (line, stream) => this[stream].push(line),
+    );
     t.after(async () => {
       await this.child.stop(10_000);
     });

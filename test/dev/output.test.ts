@@ -187,7 +187,7 @@ test("the table is aligned, with and without colours, and the ready line shows a
     plan: planPorts(8400),
     database: "127.0.0.1:5000 (.legion/postgres)",
     capabilities: ["greet", "sleep"],
-    traces: "http://localhost:4318",
+    traces: { endpoint: "http://localhost:4318", found: false },
     logs: ".legion/logs",
   };
   const table = addressTable(content, false);

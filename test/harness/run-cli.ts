@@ -35,7 +35,8 @@ export function spawnCli(
   { env, cwd, timeoutMs = 60_000 }: CliOptions = {},
 ): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, [join(packageRoot, "libs/cli/bin.js"), ...args], {
-    env: { ...process.env, NO_COLOR: "1", ...env },
+    // A collector that happens to listen on this machine is no part of a test.
+    env: { ...process.env, NO_COLOR: "1", OTEL_SDK_DISABLED: "true", ...env },
     cwd,
     stdio: "pipe",
     timeout: timeoutMs,

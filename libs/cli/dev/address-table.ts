@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import type { TraceTarget } from "./find-traces.ts";
 import { defaultPortBase, type ServicePlan } from "./port-plan.ts";
 
 export interface TableContent {
@@ -8,7 +9,7 @@ export interface TableContent {
   /** What the demo agents offer; empty: there are none. */
   readonly capabilities: readonly string[];
   /** Where spans are sent, if they are. */
-  readonly traces: string | undefined;
+  readonly traces: Pick<TraceTarget, "endpoint" | "found"> | undefined;
 }
 
 /** Where everything is: one line a thing, for a person. */
@@ -20,7 +21,7 @@ export function addressTable(content: TableContent, colors: boolean): string[] {
   ]);
   rows.push(["Postgres", database]);
   if (capabilities.length > 0) rows.push(["Agents", capabilities.join(", ")]);
-  if (traces !== undefined) rows.push(["Traces to", traces]);
+  if (traces !== undefined) rows.push(["Traces to", `${traces.endpoint}${traces.found ? " (found there)" : ""}`]);
   rows.push(["Logs", logs]);
   const width = Math.max(...rows.map(([name]) => name.length));
   const paint = (name: string): string => (colors ? styleText("bold", name, { validateStream: false }) : name);

@@ -1,12 +1,15 @@
 import { join } from "node:path";
 import { clearOrphans, openDataDir } from "./data-dir.ts";
 import { checkPorts } from "./check-ports.ts";
+import type { DemoClient } from "./demo-client.ts";
+import { runDemoTask } from "./demo-task.ts";
+import { findTraces } from "./find-traces.ts";
 import { listenForInterrupts } from "./interrupts.ts";
 import { LocalMesh } from "./local-mesh.ts";
 import { packageRoot } from "./package-root.ts";
 import { defaultPortBase, planPorts } from "./port-plan.ts";
 import { showDemoTask } from "./show-demo-task.ts";
-import { tellReady, tracesTarget } from "./tell-ready.ts";
+import { tellReady } from "./tell-ready.ts";
 import { slowStep } from "./slow-step.ts";
 import { StartError } from "./start-error.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
@@ -34,13 +37,20 @@ export async function dev(options: DevOptions = {}): Promise<number> {
     using dataDir = await openDataDir(options.dataDir ?? join(packageRoot, ".legion"));
     await slowStep(terminal.screen, "waiting for the remains of a killed legion to leave", clearOrphans(dataDir));
     await checkPorts(plan);
+    const traces = await findTraces(process.env);
+    // Also for ourselves, who send the demo task.
+    Object.assign(process.env, traces?.env);
     const mesh = new LocalMesh({ plan, dataDir, screen: terminal.screen, env: process.env });
     await untilInterrupted(mesh, terminal, async (signal) => {
+      const hasDemo = options.demo !== false;
+      const client = hasDemo && traces !== undefined ? tracedClient() : Promise.resolve(runDemoTask);
       await mesh.start();
-      const capabilities = options.demo === false ? [] : await mesh.startAgents();
-      if (capabilities.includes("greet")) await showDemoTask(terminal.screen, mesh.httpPort("dispatcher"), signal);
+      const capabilities = hasDemo ? await mesh.startAgents() : [];
+      if (hasDemo) {
+        const demo = { run: await client, dispatcherHttpPort: mesh.httpPort("dispatcher"), traces };
+        await showDemoTask(terminal.screen, demo, signal);
+      }
       signal.throwIfAborted();
-      const traces = tracesTarget(process.env);
       tellReady(terminal, { plan, capabilities, database: mesh.databaseAddress, logs: dataDir.shortLogs, traces });
     });
     return 0;
@@ -49,6 +59,11 @@ export async function dev(options: DevOptions = {}): Promise<number> {
     // Such as a database that does not start: what it says is for people already.
     throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
   }
+}
+
+async function tracedClient(): Promise<DemoClient> {
+  const { tracedDemoClient } = await import("./demo-client.ts");
+  return await tracedDemoClient();
 }
 
 /** Brings the mesh up, leaves it up until we are told to stop, and takes it down, also when it did not come up. */

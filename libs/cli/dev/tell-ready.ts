@@ -11,11 +11,10 @@ export function tellReady({ screen, colors, json }: Terminal, content: TableCont
   screen.tell({
     event: "ready",
     text: readyLine(content),
-    fields: { addresses: Object.fromEntries(addresses), capabilities: content.capabilities, traces: content.traces },
+    fields: {
+      addresses: Object.fromEntries(addresses),
+      capabilities: content.capabilities,
+      traces: content.traces?.endpoint,
+    },
   });
-}
-
-/** Where the services send their spans, if they do. */
-export function tracesTarget(env: NodeJS.ProcessEnv): string | undefined {
-  return env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]?.trim() || env["OTEL_EXPORTER_OTLP_ENDPOINT"]?.trim() || undefined;
 }
