@@ -7,6 +7,10 @@ import type { Ending } from "./ending.ts";
 import type { Lease } from "./session.ts";
 import { taskAttributes } from "./spans.ts";
 
+// Since when a task that was put back waits: no row says. What another Dispatcher put back counts from its submission.
+const putBackMs = new Map<string, number>();
+const mostPutBack = 10_000;
+
 /** The spans of a task's way to its agent. @returns the context that its execution is a child of. */
 export function traceAssignment(
   lease: Lease,
@@ -15,11 +19,13 @@ export function traceAssignment(
 ): { traceparent: string; tracestate: string } {
   if (!isTracing()) return lease;
   const nowMs = clock.now();
+  const sinceMs = putBackMs.get(lease.taskName) ?? waitedSinceMs;
+  putBackMs.delete(lease.taskName);
   const { agentId, name, version, sessionId } = lease.session;
   recordSpan(`wait ${spec.capability}`, {
     parent: lease,
     attributes: taskAttributes(spec, "create", "wait", { [attribute.attempt]: lease.attempt }),
-    startTimeMs: Math.min(waitedSinceMs, nowMs),
+    startTimeMs: Math.min(sinceMs, nowMs),
     endTimeMs: nowMs,
   });
   return recordSpan(`assign ${spec.capability}`, {
@@ -45,6 +51,12 @@ export function traceFinish(
 ): void {
   const { traceparent, tracestate } = ending;
   if (!isTracing() || traceparent === undefined) return;
+  const nowMs = clock.now();
+  if (decision.kind === "again") {
+    const [oldest] = putBackMs.keys();
+    if (putBackMs.size >= mostPutBack && oldest !== undefined) putBackMs.delete(oldest);
+    putBackMs.set(ending.taskName, nowMs);
+  }
   const [namespace = "", taskId = ""] = ending.taskName.split("\n");
   const outcome = decision.kind === "final" ? (decision.outcome.kind.case ?? "") : "retry";
   const failure =
@@ -60,7 +72,7 @@ export function traceFinish(
       [attribute.outcome]: outcome,
     }),
     startTimeMs: startMs,
-    endTimeMs: clock.now(),
+    endTimeMs: nowMs,
     ...(failure && { error: `${failure.code}: ${failure.message}` }),
   });
 }
