@@ -145,6 +145,7 @@ describe("one trace in Jaeger, over three languages", { skip: skip ?? false, tim
     }
     // Nobody was there when it came: the agent was started then, and the other one when that had ended.
     assert.ok(named("wait sleep", 1).durationUs > 50_000);
+    assert.ok(named("wait sleep", 2).startUs >= end(named("execute sleep", 1)) - slackUs);
     assert.ok(named("execute sleep", 2).startUs >= end(named("execute sleep", 1)) - slackUs);
   });
 });
