@@ -1,4 +1,4 @@
-import { timeText } from "#libs/cli/trace/render-trace.ts";
+import { timeText } from "#libs/cli/trace/span-time.ts";
 import { attemptOf } from "#libs/cli/trace/task-spans.ts";
 import { type TraceNode, type TraceSpan, traceTree } from "#libs/cli/trace/trace-span.ts";
 

@@ -3,6 +3,7 @@ import { after, before, describe, test } from "node:test";
 import { type TraceNode, type TraceSpan, traceTree } from "#libs/cli/trace/trace-span.ts";
 import { whyNoPython } from "../agents/python/environments.ts";
 import { runCli } from "../harness/run-cli.ts";
+import { run } from "../harness/run-program.ts";
 import { whyNoGo } from "../tools/go-tools.ts";
 import { type MixedPath, runMixedPath, spanCount } from "./mixed-path.ts";
 
@@ -116,6 +117,26 @@ describe("one trace in Jaeger, over three languages", { skip: skip ?? false, tim
     assert.equal(lines.at(-1), "15 more spans of the same trace: --all");
     const all = await legion("--all");
     assert.ok(all.some((line) => /execute echo #1 +worker/.test(line)));
+  });
+
+  test("the page of a trace loads scripts that a browser can run", async () => {
+    const html = await (await fetch(`${path.jaeger.url}/trace/${path.traceId}`)).text();
+    const open = [...html.matchAll(/from "\/static\/([\w-]+\.js)"/g)].map(([, name = ""]) => name);
+    const seen = new Set<string>();
+    for (let name = open.pop(); name !== undefined; name = open.pop()) {
+      if (seen.has(name)) continue;
+      seen.add(name);
+      const response = await fetch(`${path.jaeger.url}/static/${name}`);
+      assert.equal(response.status, 200, name);
+      assert.match(response.headers.get("content-type") ?? "", /javascript/);
+      const script = await response.text();
+      await run(process.execPath, ["--input-type=module", "--check"], { input: script });
+      for (const [, from = ""] of script.matchAll(/^import .*? from "([^"]+)";/gm)) {
+        assert.match(from, /^\.\/[\w-]+\.js$/, name);
+        open.push(from.slice(2));
+      }
+    }
+    assert.ok(seen.has("draw-trace.js") && seen.has("attributes.js"), [...seen].join());
   });
 
   test("times fit together", () => {

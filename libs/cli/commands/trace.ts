@@ -10,7 +10,8 @@ import { enumName } from "../render-json.ts";
 import { columnsOf, note, oneLine, paint, print, printJson } from "../terminal.ts";
 import { traceOfRecord } from "../trace/from-record.ts";
 import { fetchTrace, JaegerError } from "../trace/jaeger-api.ts";
-import { renderTrace, timeText, type SpanKind } from "../trace/render-trace.ts";
+import { renderTrace, type SpanKind } from "../trace/render-trace.ts";
+import { timeText } from "../trace/span-time.ts";
 import { isOfTask, spansOfTask } from "../trace/task-spans.ts";
 import type { TraceSpan } from "../trace/trace-span.ts";
 

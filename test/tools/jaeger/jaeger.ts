@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { goTools } from "../go-tools.ts";
+import { makePages } from "./pages.ts";
 
 export interface JaegerPorts {
   readonly otlpGrpc: number;
@@ -28,7 +29,7 @@ export class Jaeger implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #lines: string[] = [];
 
-  private constructor(program: string, ports: JaegerPorts, onLine: (line: string) => void) {
+  private constructor(program: string, ports: JaegerPorts, pages: string, onLine: (line: string) => void) {
     this.otlpHttp = `http://127.0.0.1:${ports.otlpHttp}`;
     this.otlpGrpc = `http://127.0.0.1:${ports.otlpGrpc}`;
     this.url = `http://127.0.0.1:${ports.query}`;
@@ -38,7 +39,7 @@ export class Jaeger implements AsyncDisposable {
         JAEGER_OTLP_GRPC_PORT: String(ports.otlpGrpc),
         JAEGER_OTLP_HTTP_PORT: String(ports.otlpHttp),
         JAEGER_QUERY_PORT: String(ports.query),
-        JAEGER_PAGES: join(import.meta.dirname, "pages"),
+        JAEGER_PAGES: pages,
       },
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -60,7 +61,7 @@ export class Jaeger implements AsyncDisposable {
   static async start(ports: JaegerPorts, onBuild?: () => void): Promise<Jaeger> {
     const program = join(await goTools("jaeger", { ...(onBuild && { onBuild }) }), "jaeger");
     const { promise: ready, resolve } = Promise.withResolvers<void>();
-    const jaeger = new Jaeger(program, ports, (line) => {
+    const jaeger = new Jaeger(program, ports, await makePages(), (line) => {
       if (line.includes("Everything is ready.")) resolve();
     });
     const ended = jaeger.exited.then(() => {
