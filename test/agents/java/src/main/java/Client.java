@@ -4,6 +4,8 @@ import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import io.opentelemetry.api.trace.Span;
+import io.opentelemetry.api.trace.StatusCode;
 import java.time.Duration;
 import java.util.List;
 import java.util.UUID;
@@ -11,6 +13,7 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import legion.Backoff;
 import legion.ErrorReason;
+import legion.Spans;
 import legion.common.v1.Outcome;
 import legion.common.v1.Payload;
 import legion.dispatcher.v1.DispatcherServiceGrpc;
@@ -53,13 +56,17 @@ public final class Client {
     private Client() {}
 
     public static void main(String[] args) throws InterruptedException {
-        System.exit(run(args));
+        int exitCode;
+        try (var telemetry = Telemetry.start("java-client")) {
+            exitCode = run(args);
+        }
+        System.exit(exitCode);
     }
 
     private static int run(String[] args) throws InterruptedException {
         try {
             Request request = Request.parse(args);
-            return print(runTask(request.task(), request.timeout()));
+            return print(runTraced(request));
         } catch (IllegalArgumentException wrong) {
             System.err.println(wrong.getMessage());
             return REFUSED;
@@ -70,6 +77,19 @@ public final class Client {
                 case DEADLINE_EXCEEDED -> TOO_LATE;
                 default -> REFUSED;
             };
+        }
+    }
+
+    private static Outcome runTraced(Request request) throws InterruptedException {
+        Span span = Spans.send(request.task());
+        try {
+            return runTask(Spans.under(span, request.task()), request.timeout());
+        } catch (StatusRuntimeException error) {
+            span.recordException(error);
+            span.setStatus(StatusCode.ERROR, error.getMessage());
+            throw error;
+        } finally {
+            span.end();
         }
     }
 

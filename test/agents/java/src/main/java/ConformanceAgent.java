@@ -51,7 +51,9 @@ public final class ConformanceAgent {
         var agent = new Agent(options, offered.collect(toMap(name -> name, HANDLERS::get)), new Printer());
         drainOnSignal(agent);
         try {
-            agent.run();
+            try (var telemetry = Telemetry.start("java-example")) {
+                agent.run();
+            }
             System.exit(0);
         } catch (AgentRefused refused) {
             System.err.println(refused.getMessage());

@@ -1,5 +1,6 @@
 package legion;
 
+import io.opentelemetry.api.trace.Span;
 import java.time.Duration;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
@@ -22,6 +23,7 @@ final class Attempt implements Runnable, Task {
 
     private final Assignment assignment;
     private final Handler handler;
+    private final AgentOptions agent;
     private final Listener listener;
     private final AtomicReference<AttemptProgress> news = new AtomicReference<>();
     /** The handler's thread, while it runs. Guarded by {@code this}, as is {@code stopped}. */
@@ -30,9 +32,10 @@ final class Attempt implements Runnable, Task {
     private Ending stopped;
     private ScheduledFuture<?> timeout;
 
-    Attempt(Assignment assignment, Handler handler, Listener listener) {
+    Attempt(Assignment assignment, Handler handler, AgentOptions agent, Listener listener) {
         this.assignment = assignment;
         this.handler = handler;
+        this.agent = agent;
         this.listener = listener;
     }
 
@@ -91,21 +94,25 @@ final class Attempt implements Runnable, Task {
     public void run() {
         long startNanos = System.nanoTime();
         listener.begun(this);
-        Ending ending = enter() ? handle() : stopped;
+        Span span = Spans.execute(assignment, agent);
+        Ending ending = enter() ? handle(span) : stopped;
+        Spans.end(span, ending);
         if (timeout != null) {
             timeout.cancel(false);
         }
         listener.ended(this, ending, Duration.ofNanos(System.nanoTime() - startNanos));
     }
 
-    private Ending handle() {
-        try {
+    private Ending handle(Span span) {
+        // The handler's own spans are its children.
+        try (var scope = span.makeCurrent()) {
             var result = handler.handle(Json.parse(assignment.getTaskData().getData()), this);
             leave();
             return new Ending.Completed(Json.write(result));
         } catch (Throwable thrown) {
             // Whatever a handler throws, be it a StackOverflowError, is its task's failure and not the agent's.
             Ending asked = leave();
+            span.recordException(thrown);
             return asked == null ? Ending.Failed.of(thrown) : asked;
         }
     }

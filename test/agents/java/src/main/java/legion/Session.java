@@ -151,8 +151,8 @@ final class Session implements Connection.Listener, Attempt.Listener {
     }
 
     private void begin(Assignment assignment) {
-        var attempt =
-                new Attempt(assignment, handlers.getOrDefault(assignment.getCapability(), Session::unknown), this);
+        var handler = handlers.getOrDefault(assignment.getCapability(), Session::unknown);
+        var attempt = new Attempt(assignment, handler, options, this);
         if (inFlight.hold(attempt)) {
             if (assignment.hasExecutionTimeout()) {
                 attempt.limit(Durations.of(assignment.getExecutionTimeout()), loop);

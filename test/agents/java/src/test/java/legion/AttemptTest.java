@@ -41,7 +41,7 @@ class AttemptTest {
     };
 
     private Attempt attempt(Handler handler) {
-        return new Attempt(Samples.assignment("a"), handler, listener);
+        return new Attempt(Samples.assignment("a"), handler, Samples.AGENT, listener);
     }
 
     private JsonElement sleep(JsonObject input, Task task) throws InterruptedException {

@@ -3,6 +3,8 @@ package legion;
 import com.google.gson.JsonObject;
 import com.google.protobuf.ByteString;
 import java.time.Duration;
+import java.util.List;
+import java.util.Map;
 import legion.common.v1.Payload;
 import legion.registry.v1.Assignment;
 import legion.registry.v1.AttemptOutcome;
@@ -20,6 +22,8 @@ final class Samples {
         public void ended(Attempt attempt, Ending ending, Duration duration) {}
     };
 
+    static final AgentOptions AGENT = new AgentOptions(List.of(), "agent-1", "agent", "1", 1, Map.of());
+
     private Samples() {}
 
     static Assignment assignment(String taskId) {
@@ -31,7 +35,7 @@ final class Samples {
     }
 
     static Attempt attempt(String taskId) {
-        return new Attempt(assignment(taskId), (input, task) -> new JsonObject(), NOBODY);
+        return new Attempt(assignment(taskId), (input, task) -> new JsonObject(), AGENT, NOBODY);
     }
 
     static AttemptOutcome outcome(String taskId, int bytes) {
