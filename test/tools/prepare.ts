@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { pythonWithTraces } from "../agents/python/environments.ts";
 import { whyNoBuildah } from "../image/buildah.ts";
 import { debian } from "../image/debian.ts";
 import { goTools, whyNoGo } from "./go-tools.ts";
@@ -27,6 +28,7 @@ const parts: Part[] = [
   { folders: ["image"], what: "a Debian to build the image on", whyNot: whyNoBuildah, build: debian },
   { folders: ["kubernetes"], what: "a control plane of Kubernetes", whyNot: whyNoGo, build: controlPlane },
   { folders: ["traces"], what: "Jaeger", whyNot: whyNoGo, build: () => goTools("jaeger") },
+  { folders: ["traces"], what: "Python with OpenTelemetry", whyNot: whyNoPython, build: pythonWithTraces },
 ];
 
 // Usage: node test/tools/prepare.ts [folder of test/ …]
