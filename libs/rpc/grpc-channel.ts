@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ChannelCredentials, Client, connectivityState } from "@grpc/grpc-js";
-import { isIP } from "node:net";
 import type { Log } from "./log.ts";
+import { isLoopback } from "./loopback.ts";
 
 export interface GrpcChannelOptions {
   /** Larger answers fail with RESOURCE_EXHAUSTED. Default 32 MiB. */
@@ -94,6 +94,7 @@ function makeClient(target: string, { maxReceiveBytes, balance }: GrpcChannelOpt
     // With retries grpc-js reports up to 1 MiB a stream as sent that is not, which blinds the backpressure. Nor would it
     // retry more than calls that never left; callers know what else may be repeated.
     "grpc.enable_retries": 0,
+    // A proxy set for the outside must not be asked for this machine's own services.
     "grpc.enable_http_proxy": isLoopback(target) ? 0 : 1,
   });
 }
@@ -121,10 +122,4 @@ const processWarnings: Log = {
 /** The one place where a client's credentials are made. */
 function insecure(): ChannelCredentials {
   return ChannelCredentials.createInsecure();
-}
-
-/** A proxy set for the outside must not be asked for this machine's own services. */
-function isLoopback(target: string): boolean {
-  const host = target.slice(0, target.lastIndexOf(":")).replace(/^\[|\]$/g, "");
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -10,6 +10,7 @@ import { connectHandler, streamOnlyOnGrpc } from "./connect-handlers.ts";
 import { answerOrigin } from "./cors.ts";
 import { guardHandler, handlersOf, peerKey, refuses } from "./handler.ts";
 import type { HandlerOptions } from "./handler.ts";
+import { isLoopback } from "./loopback.ts";
 import { PortTakenError } from "./port-taken.ts";
 
 export interface HttpServerOptions extends HandlerOptions {
@@ -62,6 +63,7 @@ export class HttpServer implements AsyncDisposable {
           ? streamOnlyOnGrpc(method)
           : connectHandler(guardHandler(spec, this.#options), readMaxBytes);
       this.route(methodPath(method), async (request, response) => {
+        if (this.#isForeign(request)) return sendText(response, 403, foreign(request.headers.host));
         if (!answerOrigin(allowedOrigins, request, response)) await serve(handler, request, response);
       });
     }
@@ -109,6 +111,13 @@ export class HttpServer implements AsyncDisposable {
     clearTimeout(timer);
   }
 
+  /** A browser that was led to believe that a page's own host is this machine (DNS rebinding) still names that host. */
+  #isForeign({ headers: { host = "localhost" } }: IncomingMessage): boolean {
+    const { host: own, allowedOrigins = [] } = this.#options;
+    if (!isLoopback(own) || isLoopback(host)) return false;
+    return !allowedOrigins.some((origin) => origin === "*" || URL.parse(origin)?.host === host);
+  }
+
   #problems(): readonly string[] {
     return this.#options.problems?.() ?? [];
   }
@@ -144,6 +153,10 @@ async function serve(handler: UniversalHandlerFn, request: IncomingMessage, resp
 
 function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
+}
+
+function foreign(host = ""): string {
+  return `This server is for its own machine, and was called as ${host.slice(0, 200)}: call it by 127.0.0.1 or localhost, or set ALLOWED_ORIGINS.`;
 }
 
 function notFound(path: string): string {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { get as getRaw } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { describe, test } from "node:test";
 import { errorReason } from "#libs/rpc/errors.ts";
@@ -102,7 +104,13 @@ describe("servers", { timeout: 20_000 }, () => {
   test("answer probes, routes and lost callers on the HTTP port", async () => {
     let problems = ["start: waiting for the database"];
     const { log, logged } = new Recorder();
-    await using server = new HttpServer({ host: "127.0.0.1", port: 0, log, problems: () => problems });
+    await using server = new HttpServer({
+      host: "127.0.0.1",
+      port: 0,
+      log,
+      problems: () => problems,
+      allowedOrigins: ["https://console.example"],
+    });
     server.mount(EchoService, {}).route("/metrics", (_request, response) => void response.end("up 1\n"));
     server.route("/broken", () => {
       throw new Error("secret");
@@ -119,6 +127,19 @@ describe("servers", { timeout: 20_000 }, () => {
     problems = [];
     assert.deepEqual(await get("/readyz"), [200, "ready\n"]);
     assert.deepEqual(await get("/metrics"), [200, "up 1\n"]);
+    const asked = async (host: string) => {
+      const request = getRaw({
+        port: Number(new URL(url).port),
+        host: "127.0.0.1",
+        path: "/legiontest.v1.EchoService/Echo",
+        headers: { host },
+      });
+      const [response] = (await once(request, "response")) as [IncomingMessage];
+      response.resume();
+      return response.statusCode;
+    };
+    const hosts = ["evil.example", "127.0.0.1.evil.example:80", "localhost:1", "[::1]:7412", "console.example"];
+    assert.deepEqual(await Promise.all(hosts.map(asked)), [403, 403, 405, 405, 405]);
     const [status, text] = await get("/nothing");
     assert.equal(status, 404);
     assert.match(String(text), /^Nothing at \/nothing\. .*POST.*\n$/);
@@ -138,9 +159,9 @@ describe("servers", { timeout: 20_000 }, () => {
     assert.match(await rawHttp(echo.httpPort, `POST ${path} HTTP/1.0\r\n${head}\r\n{"text":"a"}`), / 200 /);
     assert.match(
       await rawHttp(echo.httpPort, `POST ${path} HTTP/1.1\r\nHost: a b\r\n${head}\r\n{"text":"a"}`),
-      / 200 /,
+      / 403 /,
     );
-    await rawHttp(echo.httpPort, `POST ${path} HTTP/1.1\r\nHost: a\r\n${head}\r\n{"te`);
+    await rawHttp(echo.httpPort, `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${head}\r\n{"te`);
     await rawHttp(echo.grpcPort, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert.equal((await echo.client.echo({ text: "alive" })).text, "alive");
     assert.equal((await echo.post("Echo", "{}")).status, 200);
