@@ -31,6 +31,7 @@ function tell(error: unknown): number {
     note(`${prefix} ${printable(error.message)}`);
     for (const { field, description } of error.violations) note(`  ${printable(`${field}: ${description}`)}`);
     if (error.help !== undefined) note(error.help);
+    else if (error.code === "UNIMPLEMENTED" && error.reason === undefined) note(anotherService);
     return exitCodeOf(error);
   }
   if (isExpected(error)) {
@@ -41,6 +42,9 @@ function tell(error: unknown): number {
   note(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return exitCodes.failed;
 }
+
+const anotherService =
+  "Another service answers there, or another release of it: see what LEGION_REGISTRY, LEGION_DISPATCHER, LEGION_RATELIMIT and LEGION_WATCHDOG say.";
 
 function exitCodeOf({ code }: LegionError): number {
   if (code === "INVALID_ARGUMENT" || code === "ALREADY_EXISTS") return exitCodes.usage;

@@ -27,12 +27,15 @@ export class Mesh implements AsyncDisposable {
 
   /** @throws CliError when no Dispatcher answers */
   async assertReachable(): Promise<void> {
+    let why = "";
     for (const _ of this.addresses.dispatcher) {
       const { channel } = this.endpoints;
-      if ((await probe(channel)).status !== "unreachable") return;
+      const { status, message } = await probe(channel);
+      if (status !== "unreachable") return;
+      why = message;
       this.endpoints.failed(channel);
     }
-    throw unreachable("Dispatcher", this.addresses.dispatcher);
+    throw unreachable("Dispatcher", this.addresses.dispatcher, why);
   }
 
   /** Calls the Dispatcher; one that is there but cannot answer yet is asked again for 10 s. @throws LegionError, CliError */
@@ -53,9 +56,22 @@ export class Mesh implements AsyncDisposable {
 
 export type ServiceName = "Registry" | "Dispatcher" | "RateLimit" | "Watchdog";
 
-/** What a person is told when nobody answers. */
-export function unreachable(service: ServiceName, targets: readonly string[]): CliError {
+const exampleOfPort = { Registry: 7401, Dispatcher: 7402, RateLimit: 7403, Watchdog: 7404 };
+
+/**
+ * What a person is told when nobody answers.
+ * @param why what the connection said
+ */
+export function unreachable(service: ServiceName, targets: readonly string[], why = ""): CliError {
   const asked = targets.join(" or ");
+  // So it is said of a server of HTTP/1.1, which the HTTP port is.
+  if (why.includes("Protocol error")) {
+    const port = exampleOfPort[service];
+    return new CliError(
+      `What answers at ${asked} does not speak gRPC: give the ${service}'s gRPC port, such as ${port}, not its HTTP port, such as ${port + 10}.`,
+      exitCodes.unreachable,
+    );
+  }
   const elsewhere = `--port-base or LEGION_${service.toUpperCase()} says if it is elsewhere`;
   return new CliError(
     `The mesh is not reachable: no ${service} answers at ${asked}; start one with \`npm start\` (${elsewhere}).`,
@@ -66,5 +82,5 @@ export function unreachable(service: ServiceName, targets: readonly string[]): C
 /** As a CliError where nobody answers, else as it is. */
 export function orUnreachable(thrown: unknown, service: ServiceName, targets: readonly string[]): unknown {
   const error = connectionError(thrown, targets.join(" or "));
-  return isTransient(error) && error.reason === undefined ? unreachable(service, targets) : error;
+  return isTransient(error) && error.reason === undefined ? unreachable(service, targets, error.message) : error;
 }

@@ -50,12 +50,27 @@ async function applyTo(databaseUrl: string, options: Parameters<typeof migrate>[
   try {
     return await migrate(databaseUrl, options);
   } catch (error) {
-    if (!isConnectionFailure(error)) throw new CliError(error instanceof Error ? error.message : String(error));
     const host = URL.parse(databaseUrl)?.host ?? "";
+    if (!isConnectionFailure(error)) throw new CliError(refusalText(error, host));
     const why = error instanceof Error && error.message !== "" ? error.message : "no answer";
     throw new CliError(
       `The database at ${host} is not reachable (${why}): see that it runs and DATABASE_URL is right.`,
       exitCodes.unreachable,
     );
+  }
+}
+
+/** With what to do about it, where Postgres's own words leave that out. */
+function refusalText(error: unknown, host: string): string {
+  const { code, message } = error instanceof Error ? (error as Error & { code?: unknown }) : { message: String(error) };
+  switch (code) {
+    case "28P01": // the password is wrong
+    case "28000": // no such role, or pg_hba.conf does not let it in
+    case "3D000": // no such database
+      return `The database at ${host} refuses (${message}): see that DATABASE_URL is right.`;
+    case "42501": // a right is missing
+      return `${message}: the role must be allowed to create schemas (grant create on database … to …).`;
+    default:
+      return message;
   }
 }

@@ -41,7 +41,9 @@ export async function ownDatabase(dataDir: DataDir, screen: Screen): Promise<Dat
   const isNew = !existsSync(join(dataDir.path, "postgres"));
   const what = isNew ? `creating a database in ${dataDir.shortPath}` : `starting the database in ${dataDir.shortPath}`;
   const starting = startEmbeddedPostgres({ dataDir: dataDir.path, log: (line) => file.add(line) });
-  const postgres = await slowStep(screen, what, starting);
+  const postgres = await slowStep(screen, what, starting).catch((error: unknown) => {
+    throw withAdvice(error, dataDir.shortPath);
+  });
   // Of an exit nobody planned, such as an uncaught exception; Postgres ends without us.
   process.once("exit", () => signal(postgres, "SIGINT"));
   const stopping = new AbortController();
@@ -64,6 +66,13 @@ export async function ownDatabase(dataDir: DataDir, screen: Screen): Promise<Dat
       clearTimeout(timer);
     },
   };
+}
+
+/** Says what to do where Postgres itself only says what is wrong. */
+function withAdvice(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !error.message.includes("database files are incompatible")) return error;
+  const advice = `Move ${path} away to begin anew, or go on with the release of Legion that made it.`;
+  return new StartError(`${error.message}\n${advice}`, { cause: error });
 }
 
 async function keepAlive(postgres: EmbeddedPostgres, screen: Screen, stopping: AbortSignal): Promise<void> {

@@ -147,6 +147,16 @@ export class Matcher<S extends MatchedSession> {
     return sessions;
   }
 
+  /** Whether any session that offers the capability is given work at all, as soon as it has a free slot. */
+  isServed(namespace: string, capability: string, required: readonly LabelPair[]): boolean {
+    for (const session of this.#sessions) {
+      if (session.weight === 0 || session.slots === 0) continue;
+      if (session.namespace !== namespace || !session.capabilities.has(capability)) continue;
+      if (hasLabels(session.labels, required)) return true;
+    }
+    return false;
+  }
+
   /** Slots of all sessions, and those that are taken. */
   totals(): { slots: number; taken: number } {
     let slots = 0;

@@ -12,6 +12,9 @@ export function queuedReason(matcher: Matcher<HomeSession>, spec: TaskSpec, ahea
   if (!matcher.offers(namespace, capability, required)) {
     return `no agent that offers '${capability}' has the labels ${required.map(([key, value]) => `${key}=${value}`).join(", ")}`;
   }
+  if (!matcher.isServed(namespace, capability, required)) {
+    return `the agents that offer '${capability}' are given no work: their version has the weight 0, or they drain or rest`;
+  }
   return `all slots of the agents that offer '${capability}' are busy${ahead === undefined ? "" : `; ${before(ahead)}`}`;
 }
 
