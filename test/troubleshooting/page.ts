@@ -1,0 +1,74 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { repositoryRoot } from "../harness/run-program.ts";
+import type { Printed } from "./shell.ts";
+
+export const pagePath = "docs/troubleshooting.md";
+
+/** One symptom of the page. */
+export interface Entry {
+  readonly title: string;
+  /** Of its provocation; undefined when the entry names none. */
+  readonly name: string | undefined;
+  /** What its code blocks show: commands, and what they print. */
+  readonly quotes: readonly Printed[];
+}
+
+export function readPage(text = readFileSync(join(repositoryRoot, pagePath), "utf8")): Entry[] {
+  return text
+    .split(/^### /m)
+    .slice(1)
+    .map((section) => {
+      const title = section.slice(0, section.indexOf("\n"));
+      // The next chapter's heading is not this entry's.
+      const [body = ""] = section.split(/^## /m);
+      const name = /`node test\/troubleshooting\/provoke\.ts ([\w-]+)`/.exec(body)?.[1];
+      return { title, name, quotes: quotesOf(body) };
+    });
+}
+
+function quotesOf(body: string): Printed[] {
+  const blocks = [...body.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+  return blocks.flatMap((block) => {
+    const parts = block.split(/^(?=[$#] )/m);
+    return parts.map((part) => {
+      const end = part.indexOf("\n");
+      return { head: part.slice(0, end), text: part.slice(end + 1).trim() };
+    });
+  });
+}
+
+/**
+ * What a quote of the page stands for: the words as they are, `‹…›` whatever stands there instead of an example, up to
+ * the line's end, and `…` anything that was left out. How the text is broken into lines does not matter.
+ */
+export function pattern(quote: string): RegExp {
+  const words = quote
+    .trim()
+    .split(/\s+/)
+    .map((word) => {
+      const parts = word.split(/(‹[^›]*›|…)/);
+      const sources = parts.map((part) => {
+        if (part === "…") return "[^]*?";
+        return part.startsWith("‹") ? "[^\\n]+?" : RegExp.escape(part);
+      });
+      return sources.join("");
+    });
+  return new RegExp(words.join("\\s+"));
+}
+
+/** What differs between an entry and what really happened, in a sentence; undefined if nothing does. */
+export function difference(quotes: readonly Printed[], printed: readonly Printed[]): string | undefined {
+  for (const [index, { head, text }] of printed.entries()) {
+    const quote = quotes[index];
+    if (quote === undefined) return `The page lacks\n${head}\nwhich printed\n${text}`;
+    if (!new RegExp(`^${pattern(quote.head).source}$`).test(head.replaceAll(/\s+/g, " "))) {
+      return `The page says\n${quote.head}\nwhere this happened:\n${head}\n${text}`;
+    }
+    if (!pattern(quote.text).test(text)) {
+      return `The page says of ${head}\n${quote.text}\nbut this was printed:\n${text}`;
+    }
+  }
+  const more = quotes[printed.length];
+  return more === undefined ? undefined : `This of the page did not happen:\n${more.head}\n${more.text}`;
+}
