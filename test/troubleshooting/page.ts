@@ -22,7 +22,7 @@ export function readPage(text = readFileSync(join(repositoryRoot, pagePath), "ut
       const title = section.slice(0, section.indexOf("\n"));
       // The next chapter's heading is not this entry's.
       const [body = ""] = section.split(/^## /m);
-      const name = /`node test\/troubleshooting\/provoke\.ts ([\w-]+)`/.exec(body)?.[1];
+      const name = /`npx node test\/troubleshooting\/provoke\.ts ([\w-]+)`/.exec(body)?.[1];
       return { title, name, quotes: quotesOf(body) };
     });
 }
@@ -30,7 +30,8 @@ export function readPage(text = readFileSync(join(repositoryRoot, pagePath), "ut
 function quotesOf(body: string): Printed[] {
   const blocks = [...body.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block = ""]) => block);
   return blocks.flatMap((block) => {
-    const parts = block.split(/^(?=[$#] )/m);
+    // A command may go on in the next line.
+    const parts = block.replaceAll(/\\\n\s*/g, "").split(/^(?=[$#] )/m);
     return parts.map((part) => {
       const end = part.indexOf("\n");
       return { head: part.slice(0, end), text: part.slice(end + 1).trim() };
@@ -39,22 +40,25 @@ function quotesOf(body: string): Printed[] {
 }
 
 /**
- * What a quote of the page stands for: the words as they are, `‹…›` whatever stands there instead of an example, up to
- * the line's end, and `…` anything that was left out. How the text is broken into lines does not matter.
+ * What a quote of the page stands for: the words as they are, `‹…›` whatever stands there instead of an example, up to the
+ * line's end, `…` anything that was left out, and a line's end that of a line after which whole lines may be left out, or
+ * just a place where a long line was broken.
  */
 export function pattern(quote: string): RegExp {
-  const words = quote
-    .trim()
-    .split(/\s+/)
-    .map((word) => {
-      const parts = word.split(/(‹[^›]*›|…)/);
-      const sources = parts.map((part) => {
-        if (part === "…") return "[^]*?";
-        return part.startsWith("‹") ? "[^\\n]+?" : RegExp.escape(part);
-      });
-      return sources.join("");
-    });
-  return new RegExp(words.join("\\s+"));
+  const lines = quote.trim().split(/\s*\n\s*/);
+  return new RegExp(lines.map(lineSource).join(String.raw`\s*(?:\n(?:[^]*?\n)?\s*)?`));
+}
+
+function lineSource(line: string): string {
+  const parts = line.split(/(‹[^›]*›|…)/).map((part) => {
+    if (part === "…") return "[^]*?";
+    if (part.startsWith("‹")) return String.raw`[^\n]+?`;
+    return part
+      .split(/\s+/)
+      .map((word) => RegExp.escape(word))
+      .join(String.raw`\s+`);
+  });
+  return parts.join("");
 }
 
 /** What differs between an entry and what really happened, in a sentence; undefined if nothing does. */

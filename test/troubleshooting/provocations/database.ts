@@ -4,23 +4,27 @@ import { serviceNames, startMesh } from "../../harness/mesh.ts";
 import { ownPostgres, testDatabase } from "../../harness/postgres.ts";
 import { startEmbeddedPostgres } from "#libs/db/embedded-postgres.ts";
 import { migrateAll } from "#libs/cli/dev/migrations.ts";
+import type { Running } from "../shell.ts";
 import type { Provocation, Stage } from "../stage.ts";
 
 const shownUrl = "postgres://legion:secret@127.0.0.1:5432/legion";
 const wrongUrl = "postgres://legion:wrong@127.0.0.1:5432/legion";
 const misspeltUrl = "postgres://legion:secret@127.0.0.1:5432/legoin";
 
+type Registry = Running & { readonly grpcAddress: string; readonly httpAddress: string };
+
 /** Starts the Registry by its command, on free ports. */
-export async function registryOn(stage: Stage, url: string, more = "", shown = shownUrl) {
+export async function registryOn(stage: Stage, url: string, more = "", shown = shownUrl): Promise<Registry> {
   const [grpc = 0, http = 0] = await freePorts(2);
   const { shell } = stage;
   shell.alias(`BIND_HOST=127.0.0.1 GRPC_PORT=${grpc} HTTP_PORT=${http} `, "");
   shell.alias(grpc, 7401);
   shell.alias(http, 7411);
   showUrl(stage, url, shown);
-  return shell.start(
+  const registry = shell.start(
     `BIND_HOST=127.0.0.1 GRPC_PORT=${grpc} HTTP_PORT=${http} ${more}DATABASE_URL=${url} node services/registry/main.ts`,
   );
+  return Object.assign(registry, { grpcAddress: `127.0.0.1:${grpc}`, httpAddress: `http://127.0.0.1:${http}` });
 }
 
 function showUrl({ shell }: Stage, url: string, shown = shownUrl): void {
@@ -52,6 +56,7 @@ const away: Provocation = async (stage) => {
   await postgres.stop();
   const registry = await registryOn(stage, postgres.connectionString);
   await registry.prints(/waiting/);
+  await stage.shell.run(`curl -sS ${registry.httpAddress}/readyz`);
   await stage.shell.run(`DATABASE_URL=${postgres.connectionString} legion migrate`);
   await postgres.restart();
   await registry.prints(/listening/);
@@ -76,6 +81,7 @@ const notMigrated: Provocation = async (stage) => {
   const database = stage.use(await testDatabase());
   const registry = await registryOn(stage, database.connectionString);
   await registry.prints(/waiting/);
+  await stage.shell.run(`curl -sS ${registry.httpAddress}/readyz`);
   stage.shell.env["DATABASE_URL"] = database.connectionString;
   await stage.shell.run("legion migrate");
   await registry.prints(/listening/);

@@ -42,10 +42,9 @@ const origin: Provocation = async (stage) => {
   const ask = async (settings: string): Promise<void> => {
     const registry = await registryOn(stage, connectionString, settings);
     await registry.prints(/listening/);
-    const port = /"http_port":(\d+)/.exec(registry.text)?.[1] ?? "";
     const asked = "-H 'origin: https://console.example' -H 'access-control-request-method: POST'";
     await shell.run(
-      `curl -si -X OPTIONS ${asked} http://127.0.0.1:${port}/legion.registry.v1.RegistryService/ListAgents`,
+      `curl -si -X OPTIONS ${asked} ${registry.httpAddress}/legion.registry.v1.RegistryService/ListAgents`,
     );
     await registry.stop("SIGTERM");
   };

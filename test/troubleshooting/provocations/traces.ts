@@ -16,8 +16,7 @@ async function tracedRegistry(stage: Stage, settings: string): Promise<Running> 
   shell.alias("OTEL_BSP_SCHEDULE_DELAY=100 ", "");
   const registry = await registryOn(stage, connectionString, `OTEL_BSP_SCHEDULE_DELAY=100 ${settings} `);
   await registry.prints(/listening/);
-  const port = /"grpc_port":(\d+)/.exec(registry.text)?.[1] ?? "";
-  shell.env["LEGION_REGISTRY"] = `127.0.0.1:${port}`;
+  shell.env["LEGION_REGISTRY"] = registry.grpcAddress;
   const agent = shell.start("node test/troubleshooting/agent.ts slow --id visitor");
   await agent.prints(/session begun/);
   await agent.stop("SIGTERM");

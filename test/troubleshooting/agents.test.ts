@@ -1,0 +1,4 @@
+import { holdPageAgainst } from "./hold.ts";
+import { agents } from "./provocations/agents.ts";
+
+holdPageAgainst(agents);

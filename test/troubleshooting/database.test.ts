@@ -1,0 +1,4 @@
+import { holdPageAgainst } from "./hold.ts";
+import { database } from "./provocations/database.ts";
+
+holdPageAgainst(database);

@@ -1,0 +1,4 @@
+import { holdPageAgainst } from "./hold.ts";
+import { traces } from "./provocations/traces.ts";
+
+holdPageAgainst(traces);
