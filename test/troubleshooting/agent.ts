@@ -72,6 +72,9 @@ await runMain("agent", async (signal) => {
     },
   });
   await agent.start({ signal });
-  agent.stopped?.catch(() => process.exit(1));
+  void agent.stopped?.then(
+    () => process.exit(0),
+    () => process.exit(1),
+  );
   return agent;
 });

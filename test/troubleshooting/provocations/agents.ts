@@ -61,6 +61,7 @@ const rolledBack: Provocation = async (stage) => {
   const tasks = shell.start(`yes '{}' | legion run resize --jsonl > /dev/null`);
   const fresh = shell.start(`${agent} resize --id new --name resizer --version 2.0.0`);
   await fresh.prints(/asks this agent to end/);
+  await fresh.ended;
   await shell.until("legion incidents --name resizer", /rolled back in/);
   await shell.run("legion versions resizer");
   await shell.run("legion verdict new");

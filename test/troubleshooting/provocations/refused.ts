@@ -1,4 +1,3 @@
-import { startMesh } from "../../harness/mesh.ts";
 import type { Provocation } from "../stage.ts";
 
 const rateLimited: Provocation = async (stage) => {
@@ -26,15 +25,20 @@ const costly: Provocation = async (stage) => {
 };
 
 const arbiterAway: Provocation = async (stage) => {
-  const mesh = stage.enter(stage.use(await startMesh({ agents: true })));
+  const mesh = await stage.mesh();
   const { shell } = stage;
-  await shell.run("legion limits set api --rate 100/s");
-  await shell.until(`legion run greet '{"name":"Ada"}'`, /Hello/);
+  await shell.run("legion limits set cloud --rate 100/s --capability greet");
+  stage.defer(() => shell.run("legion limits delete cloud"));
+  await shell.until(`legion limits show cloud`, /greet/);
   await mesh.kill("ratelimit");
-  await shell.run(`legion submit greet '{"name":"Ada"}'`);
+  const url = `${mesh.dispatcher.httpAddress}/legion.dispatcher.v1.DispatcherService/SubmitTask`;
+  const body = '{"task":{"capability":"greet","taskData":{"data":"eyJuYW1lIjoiQWRhIn0="}}}';
+  await shell.until(`curl -sS -d '${body}' -H 'content-type: application/json' ${url}`, /UNREACHABLE/);
+  const waiting = shell.start(`legion run greet '{"name":"Ada"}'`);
+  await waiting.prints(/cannot be asked/);
   await shell.run("legion health");
   await mesh.restart("ratelimit");
-  await shell.until(`legion run greet '{"name":"Ada"}'`, /Hello/);
+  await waiting.ended;
 };
 
 const tooLarge: Provocation = async (stage) => {

@@ -13,8 +13,9 @@ async function tracedRegistry(stage: Stage, settings: string): Promise<Running> 
   const { shell } = stage;
   const { connectionString } = stage.use(await testDatabase());
   await migrateAll(connectionString);
-  shell.alias("OTEL_BSP_SCHEDULE_DELAY=100 ", "");
-  const registry = await registryOn(stage, connectionString, `OTEL_BSP_SCHEDULE_DELAY=100 ${settings} `);
+  const soon = "OTEL_BSP_SCHEDULE_DELAY=100 OTEL_EXPORTER_OTLP_TIMEOUT=1000 ";
+  shell.alias(soon, "");
+  const registry = await registryOn(stage, connectionString, `${soon}${settings} `);
   await registry.prints(/listening/);
   shell.env["LEGION_REGISTRY"] = registry.grpcAddress;
   const agent = shell.start("node test/troubleshooting/agent.ts slow --id visitor");
