@@ -1,4 +1,4 @@
-import type { ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { errorReason, errorViolations } from "#libs/rpc/errors.ts";
 
 /** Why an agent stopped, or could not start, for good: trying again would not help. */
@@ -23,7 +23,22 @@ export function fenced(agentId: string, cause: ConnectError): AgentError {
 }
 
 export function refused(agentId: string, target: string, cause: ConnectError): AgentError {
-  const violations = errorViolations(cause).map(({ field, description }) => `\n  ${field}: ${description}`);
-  const message = `The Registry at ${target} refuses the agent ${agentId}: ${cause.rawMessage}${violations.join("")}`;
-  return new AgentError(errorReason(cause) ?? "REFUSED", message, { cause });
+  const { rawMessage, code } = cause;
+  const reason = errorReason(cause) ?? "REFUSED";
+  if (code === Code.Unimplemented && reason === "REFUSED") {
+    const message = `What answers at ${target} is no Registry (${rawMessage}): give the gRPC port of one, such as 7401.`;
+    return new AgentError(reason, message, { cause });
+  }
+  // The message may say of the first field what is wrong with it.
+  const more = errorViolations(cause)
+    .map(({ field, description }) => `${field}: ${description}`)
+    .filter((violation) => !rawMessage.includes(violation))
+    .map((violation) => `\n  ${violation}`);
+  return new AgentError(
+    reason,
+    `The Registry at ${target} refuses the agent ${agentId}: ${rawMessage}${more.join("")}`,
+    {
+      cause,
+    },
+  );
 }
