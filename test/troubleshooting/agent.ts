@@ -39,7 +39,8 @@ const handlers: Record<string, (data: TaskData, context: TaskContext) => unknown
     return { paid: amount };
   },
   /** Version 2 cannot do it. */
-  resize() {
+  async resize() {
+    await pause(10);
     if (values.version.startsWith("2")) throw new TaskError("cannot read the picture", { code: "BAD_PICTURE" });
     return null;
   },
