@@ -41,7 +41,7 @@ const busy: Provocation = async (stage) => {
   const { shell } = stage;
   const first = shell.start(`${agent} bake --id oven-1 --slots 1`);
   await first.prints(/session begun/);
-  await shell.run(`legion submit bake '{"ms":60000}' --task-id cake`);
+  await shell.run(`legion submit bake '{"ms":600000}' --task-id cake`);
   await shell.run(`legion submit bake '{"ms":0}' --task-id bread`);
   await shell.run(`legion submit bake '{"ms":0}' --task-id pie`);
   await shell.until("legion get pie", /busy/);
@@ -75,6 +75,21 @@ const retry: Provocation = async (stage) => {
   await shell.run("legion cancel stubborn");
 };
 
+const limited: Provocation = async (stage) => {
+  await stage.mesh();
+  const { shell } = stage;
+  const cook = shell.start(`${agent} roast --id cook`);
+  await cook.prints(/session begun/);
+  await shell.run("legion limits set ovens --concurrency 1 --capability roast");
+  await shell.until("legion limits show ovens", /ovens/);
+  await shell.run(`legion submit roast '{"ms":600000}' --task-id goose`);
+  await shell.run(`legion submit roast '{"ms":0}' --task-id duck`);
+  await shell.until("legion get duck", /limit/);
+  await shell.run("legion limits set ovens --concurrency 2 --capability roast");
+  await shell.until("legion get duck", /COMPLETED/);
+  await cook.stop("SIGKILL");
+};
+
 const barred: Provocation = async (stage) => {
   await stage.mesh();
   const { shell } = stage;
@@ -99,5 +114,6 @@ export const waiting = {
   busy,
   scheduled,
   "retry-rests": retry,
+  "limit-holds": limited,
   "version-gets-nothing": barred,
 };
