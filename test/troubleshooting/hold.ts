@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { difference, pagePath, readPage } from "./page.ts";
+import { difference, indexPath, readPages } from "./page.ts";
 import { House, type Provocation, Stage } from "./stage.ts";
 
 /**
- * A test for each provocation: what the page says of it is what happens.
+ * A test for each provocation: what the pages say of it is what happens.
  * @param whyNot why some cannot be made to happen on this machine
  */
 export function holdPageAgainst(
@@ -13,13 +13,13 @@ export function holdPageAgainst(
 ): void {
   const house = new House();
   after(() => house[Symbol.asyncDispose]());
-  const entries = readPage();
+  const entries = readPages();
   for (const [name, provoke] of Object.entries(provocations)) {
     const skip = whyNot[name];
-    if (skip !== undefined) console.error(`SKIPPED: ${name} of ${pagePath} is not provoked, for ${skip}`);
+    if (skip !== undefined) console.error(`SKIPPED: ${name} of ${indexPath} is not provoked, for ${skip}`);
     test(name, { skip, timeout: 600_000 }, async () => {
       const entry = entries.find((other) => other.name === name);
-      assert.ok(entry, `the page has an entry for ${name}`);
+      assert.ok(entry, `the pages have an entry for ${name}`);
       await using stage = new Stage(house);
       await provoke(stage);
       const what = difference(entry.quotes, stage.shell.printed);

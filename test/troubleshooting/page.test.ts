@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { difference, readPage } from "./page.ts";
+import { readText } from "../checks/repository.ts";
+import { difference, indexPath, readPage, readPages } from "./page.ts";
 import { all } from "./provocations/all.ts";
 
 test("every entry has a provocation, and every provocation an entry", () => {
-  const entries = readPage();
+  const entries = readPages();
   const unnamed = entries.filter(({ name }) => name === undefined).map(({ title }) => title);
   assert.deepEqual(unnamed, [], "entries that name no command that provokes them");
   const names = entries.map((one) => one.name ?? "");
@@ -12,7 +13,16 @@ test("every entry has a provocation, and every provocation an entry", () => {
   for (const { title, quotes } of entries) assert.ok(quotes.length >= 2, `${title}: a symptom and what to do`);
 });
 
-const entry = `### Trouble
+test("the index has every symptom, with its title, and no other", () => {
+  const index = readText(indexPath).match(/(?<=^- ).*$/gm) ?? [];
+  const entries = readPages().map(({ title, link }) => `[${title}](${link})`);
+  assert.deepEqual([...index].toSorted(), entries.toSorted());
+});
+
+const entry = `# Page
+
+## Trouble
+
 \`\`\`console
 $ ask ‹1›
 Port 7401 is ‹taken›,
@@ -23,7 +33,7 @@ The end
 Provoked by \`npx node test/troubleshooting/provoke.ts trouble\`.
 ## Other
 `;
-const [{ name, quotes }] = readPage(entry) as [ReturnType<typeof readPage>[number]];
+const [{ name, quotes }] = readPage("docs/troubleshooting/page.md", entry) as [ReturnType<typeof readPage>[number]];
 const happened = [
   { head: "$ ask 2", text: "> Port 7401 is free now, by some\nother pid.\nNot quoted\nThe end\n" },
   { head: "# select 1;", text: "1" },

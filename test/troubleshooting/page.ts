@@ -1,12 +1,15 @@
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryRoot } from "../harness/run-program.ts";
 import type { Printed } from "./shell.ts";
 
-export const pagePath = "docs/troubleshooting.md";
+/** Lists the symptoms, and links each to the page in the folder beside it that has it. */
+export const indexPath = "docs/troubleshooting.md";
 
-/** One symptom of the page. */
+/** One symptom. */
 export interface Entry {
+  /** As the index writes it, such as `troubleshooting/starting.md#a-port-is-taken`. */
+  readonly link: string;
   readonly title: string;
   /** Of its provocation; undefined when the entry names none. */
   readonly name: string | undefined;
@@ -14,17 +17,29 @@ export interface Entry {
   readonly quotes: readonly Printed[];
 }
 
-export function readPage(text = readFileSync(join(repositoryRoot, pagePath), "utf8")): Entry[] {
+export function readPages(): Entry[] {
+  return globSync("docs/troubleshooting/*.md", { cwd: repositoryRoot })
+    .toSorted()
+    .flatMap((path) => readPage(path, readFileSync(join(repositoryRoot, path), "utf8")));
+}
+
+export function readPage(path: string, text: string): Entry[] {
   return text
-    .split(/^### /m)
+    .split(/^## /m)
     .slice(1)
     .map((section) => {
       const title = section.slice(0, section.indexOf("\n"));
-      // The next chapter's heading is not this entry's.
-      const [body = ""] = section.split(/^## /m);
-      const name = /`npx node test\/troubleshooting\/provoke\.ts ([\w-]+)`/.exec(body)?.[1];
-      return { title, name, quotes: quotesOf(body) };
+      const name = /`npx node test\/troubleshooting\/provoke\.ts ([\w-]+)`/.exec(section)?.[1];
+      return { title, link: `${path.replace(/^docs\//, "")}#${anchor(title)}`, name, quotes: quotesOf(section) };
     });
+}
+
+/** As GitHub makes it of a heading. */
+function anchor(title: string): string {
+  return title
+    .toLowerCase()
+    .replaceAll(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");
 }
 
 function quotesOf(body: string): Printed[] {
