@@ -6,10 +6,10 @@ const rateLimited: Provocation = async (stage) => {
   stage.defer(() => shell.run("legion limits delete per-user"));
   await shell.run("legion limits set per-user --rate 1/h --per user --label for=trouble");
   const run = `legion run greet '{"name":"Ada"}' --user ada --label for=trouble`;
-  await shell.until(run, /reached|limit/);
+  await shell.until(run, /is reached/);
   await shell.run("legion limits show per-user");
   const waiting = shell.start(`${run} --when-limited wait --task-id patient`);
-  await waiting.prints(/limit/);
+  await waiting.prints(/is reached; next/);
   await shell.run("legion limits set per-user --rate 100/s --per user --label for=trouble");
   await waiting.ended;
 };

@@ -84,7 +84,7 @@ const limited: Provocation = async (stage) => {
   await shell.until("legion limits show ovens", /ovens/);
   await shell.run(`legion submit roast '{"ms":600000}' --task-id goose`);
   await shell.run(`legion submit roast '{"ms":0}' --task-id duck`);
-  await shell.until("legion get duck", /limit/);
+  await shell.until("legion get duck", /is reached/);
   await shell.run("legion limits set ovens --concurrency 2 --capability roast");
   await shell.until("legion get duck", /COMPLETED/);
   await cook.stop("SIGKILL");
