@@ -28,7 +28,7 @@ const noLabels: Provocation = async (stage) => {
   const us = shell.start(`${agent} render --id us-1 --region us`);
   await us.prints(/session begun/);
   await submit(stage, { taskId: "poster", capability: "render", requiredLabels: [{ key: "region", value: "eu" }] });
-  await shell.run("legion get poster");
+  await shell.until("legion get poster", /has the labels/);
   const eu = shell.start(`${agent} render --id eu-1 --region eu`);
   await eu.prints(/session begun/);
   await shell.until("legion get poster", /COMPLETED/);
@@ -99,7 +99,7 @@ const barred: Provocation = async (stage) => {
   const fresh = shell.start(`${agent} shuffle --id sorter-2 --name sorter --version 2`);
   await fresh.prints(/session begun/);
   await shell.run(`legion submit shuffle '{"ms":0}' --task-id cards`);
-  await shell.run("legion get cards");
+  await shell.until("legion get cards", /given no work/);
   await shell.run("legion agents");
   await shell.run("legion versions sorter");
   await shell.run("legion versions set sorter 2 --promote");
