@@ -125,16 +125,13 @@ export class Matcher<S extends MatchedSession> {
 
   /** Whether any session offers the capability, with a free slot or without. */
   offers(namespace: string, capability: string, required: readonly LabelPair[] = []): boolean {
-    for (const session of this.#sessions) {
-      if (
-        session.namespace === namespace &&
-        session.capabilities.has(capability) &&
-        hasLabels(session.labels, required)
-      ) {
-        return true;
-      }
-    }
-    return false;
+    return this.#sessions.values().some((session) => canDo(session, namespace, capability, required));
+  }
+
+  /** Whether any session that offers the capability is given work at all, as soon as it has a free slot. */
+  isServed(namespace: string, capability: string, required: readonly LabelPair[]): boolean {
+    const working = this.#sessions.values().filter(({ weight, slots }) => weight > 0 && slots > 0);
+    return working.some((session) => canDo(session, namespace, capability, required));
   }
 
   /** How many sessions that take work offer each capability, those of all namespaces together. */
@@ -145,16 +142,6 @@ export class Matcher<S extends MatchedSession> {
       for (const capability of capabilities.keys()) sessions.set(capability, (sessions.get(capability) ?? 0) + 1);
     }
     return sessions;
-  }
-
-  /** Whether any session that offers the capability is given work at all, as soon as it has a free slot. */
-  isServed(namespace: string, capability: string, required: readonly LabelPair[]): boolean {
-    for (const session of this.#sessions) {
-      if (session.weight === 0 || session.slots === 0) continue;
-      if (session.namespace !== namespace || !session.capabilities.has(capability)) continue;
-      if (hasLabels(session.labels, required)) return true;
-    }
-    return false;
   }
 
   /** Slots of all sessions, and those that are taken. */
@@ -303,6 +290,15 @@ export class Matcher<S extends MatchedSession> {
     }
     return undefined;
   }
+}
+
+function canDo(
+  session: MatchedSession,
+  namespace: string,
+  capability: string,
+  required: readonly LabelPair[],
+): boolean {
+  return session.namespace === namespace && session.capabilities.has(capability) && hasLabels(session.labels, required);
 }
 
 function hasFreeSlot(session: MatchedSession, capability: string): boolean {
