@@ -18,11 +18,12 @@ interface Part {
 // What tests build once and keep: from an empty cache it takes minutes, which no single test should wait for.
 const parts: Part[] = [
   {
-    folders: ["helm", "kubernetes", "monitoring"],
+    folders: ["helm", "kubernetes", "monitoring", "troubleshooting"],
     what: "Helm and helm-unittest",
     whyNot: whyNoGo,
     build: () => goTools("helm"),
   },
+  { folders: ["e2e"], what: "grpcurl", whyNot: whyNoGo, build: () => goTools("grpcurl") },
   { folders: ["helm"], what: "the schemas of Kubernetes", whyNot: whyNoPython, build: validator },
   { folders: ["monitoring"], what: "Prometheus and promtool", whyNot: whyNoGo, build: prometheusTools },
   { folders: ["image"], what: "a Debian to build the image on", whyNot: whyNoBuildah, build: debian },
