@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { systemClock } from "#libs/clock/clock.ts";
 import { sleep } from "#libs/clock/sleep.ts";
+import { errorField } from "#libs/db/errors.ts";
 import type { ConnectionPool } from "#libs/db/connection-pool.ts";
 import { pendingMigrations } from "#libs/db/migrate.ts";
 import type { Logger } from "#libs/telemetry/logger.ts";
@@ -26,17 +27,17 @@ export async function waitForSchema(wait: Wait): Promise<void> {
 }
 
 async function whenAnswered({ pool, readiness, log, signal }: Wait): Promise<void> {
-  let told = false;
+  let latest: unknown;
   const tell = (err: unknown): void => {
-    if (!told) log.warn("Postgres does not answer; waiting for it", { err });
-    told = true;
+    if (latest === undefined) log.warn("Postgres does not answer; waiting for it", { err });
+    latest = err;
   };
-  readiness.add("start", () => "waiting for Postgres to answer");
+  readiness.add("start", () => `waiting for Postgres to answer${reasonOf(latest)}`);
   try {
     await pool.whenReady(signal, tell);
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw refusal(error) ?? error;
   }
 }
 
@@ -52,4 +53,17 @@ async function whenMigrated({ name, databaseUrl, migrationsDirectory, readiness,
     await sleep(systemClock, 1_000, signal);
     signal?.throwIfAborted();
   }
+}
+
+/** In brackets; of several addresses that were tried, what the first said. */
+function reasonOf(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return first instanceof Error && first.message !== "" ? ` (${first.message})` : "";
+}
+
+/** What Postgres itself says, such as that the password is wrong: trying again does not help, and it is no fault of ours. */
+function refusal(error: unknown): Error | undefined {
+  if (!(error instanceof Error) || errorField(error, "severity") === undefined) return undefined;
+  const message = `DATABASE_URL cannot be used: Postgres refuses (${error.message}).`;
+  return Object.assign(new Error(message, { cause: error }), { expected: true });
 }

@@ -15,7 +15,7 @@ test("a service that waits for Postgres, or for its schema, says so on its HTTP 
     [
       `postgres://legion@127.0.0.1:${nobody}/legion`,
       /Postgres does not answer; waiting for it/,
-      /^start: waiting for Postgres to answer\n$/,
+      /^start: waiting for Postgres to answer \(connect ECONNREFUSED 127\.0\.0\.1:\d+\)\n$/,
     ],
     [
       database.connectionString,

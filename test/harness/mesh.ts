@@ -45,6 +45,8 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   await using undo = new AsyncDisposableStack();
   undo.use(mesh);
   await Promise.all([...mesh.processes.values()].map((process) => process.start()));
+  // A Registry is ready before it has reached the Dispatcher.
+  await waitFor(async () => (await mesh.health()) !== "unhealthy", { describe: "a Registry at the Dispatcher" });
   if (options.agents) await mesh.startAgents();
   undo.move();
   return mesh;
@@ -123,13 +125,15 @@ export class Mesh implements AsyncDisposable {
 
   /** How many agents have a session. */
   async activeAgents(): Promise<number> {
-    const response = await fetch(`${this.registry.httpAddress}/legion.registry.v1.RegistryService/ListAgents`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: "{}",
-    });
-    const { activeAgents = 0 } = (await response.json()) as { activeAgents?: number };
+    const address = `${this.registry.httpAddress}/legion.registry.v1.RegistryService/ListAgents`;
+    const { activeAgents = 0 } = await post<{ activeAgents?: number }>(address);
     return activeAgents;
+  }
+
+  /** What the Dispatcher says of the whole: healthy, degraded or unhealthy. */
+  async health(): Promise<string> {
+    const address = `${this.dispatcher.httpAddress}/legion.dispatcher.v1.DispatcherService/GetHealth`;
+    return (await post<{ status: string }>(address)).status;
   }
 
   /** Stops all processes, agents first; the database stays until disposal. */
@@ -142,4 +146,13 @@ export class Mesh implements AsyncDisposable {
     await Promise.all([...this.processes.values()].map((process) => process.kill("SIGKILL")));
     await this.#cleanUp.disposeAsync();
   }
+}
+
+async function post<T>(address: string): Promise<T> {
+  const response = await fetch(address, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: "{}",
+  });
+  return (await response.json()) as T;
 }
