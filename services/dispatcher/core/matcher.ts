@@ -1,21 +1,7 @@
 import { systemClock } from "#libs/clock/clock.ts";
+import { canDo, hasFreeSlot, type MatchedSession } from "./matched-session.ts";
 import { capabilityName, hasLabels, type LabelPair } from "./route.ts";
 import { nameOf, Shares } from "./shares.ts";
-
-/** What the matcher has to know of a session, and what it counts of it. */
-export interface MatchedSession {
-  readonly namespace: string;
-  /** Name and version, with a line break between: the unit that weights are for. Without one it is the only version. */
-  readonly versionName: string;
-  readonly labels: ReadonlyMap<string, string>;
-  /** The session's own bound for each capability; 0: none but `slots`. */
-  readonly capabilities: ReadonlyMap<string, number>;
-  slots: number;
-  weight: number;
-  /** Slots that are taken, by capability and in all. */
-  readonly taken: Map<string, number>;
-  takenInAll: number;
-}
 
 /** Sessions of one version that may have a free slot for a capability; those that turn out to have none are dropped lazily. */
 interface VersionPool<S> {
@@ -290,21 +276,6 @@ export class Matcher<S extends MatchedSession> {
     }
     return undefined;
   }
-}
-
-function canDo(
-  session: MatchedSession,
-  namespace: string,
-  capability: string,
-  required: readonly LabelPair[],
-): boolean {
-  return session.namespace === namespace && session.capabilities.has(capability) && hasLabels(session.labels, required);
-}
-
-function hasFreeSlot(session: MatchedSession, capability: string): boolean {
-  if (session.weight === 0 || session.takenInAll >= session.slots) return false;
-  const own = session.capabilities.get(capability);
-  return own === undefined ? false : own === 0 || (session.taken.get(capability) ?? 0) < own;
 }
 
 function newPool<S>(): CapabilityPool<S> {

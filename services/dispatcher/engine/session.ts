@@ -7,7 +7,7 @@ import type {
   OutcomeRejectionSchema,
 } from "#libs/proto/legion/registry/v1/session_pb.ts";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { MatchedSession } from "../core/matcher.ts";
+import type { MatchedSession } from "../core/matched-session.ts";
 import { labelPairs, type Route } from "../core/route.ts";
 
 /** The way to a session's agent. */

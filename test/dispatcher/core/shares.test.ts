@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type MatchedSession, Matcher } from "../../../services/dispatcher/core/matcher.ts";
+import type { MatchedSession } from "../../../services/dispatcher/core/matched-session.ts";
+import { Matcher } from "../../../services/dispatcher/core/matcher.ts";
 
 const session = (version: string, weight: number, slots: number, zone = ""): MatchedSession => ({
   namespace: "n",
